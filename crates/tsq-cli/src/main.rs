@@ -1,0 +1,3 @@
+//! The `tsq` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Wire and file formats of tsq: bytes in, batches out.

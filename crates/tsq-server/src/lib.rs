@@ -1,0 +1,1 @@
+//! The tsq server: remote write and the Prometheus HTTP API.
