@@ -167,7 +167,7 @@ impl SeriesStream for Listed {
 }
 
 impl Source for Snapshot {
-    fn select<'a>(&'a self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + 'a>> {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + '_>> {
         Ok(Box::new(Listed(self.matching(matchers, range).into_iter())))
     }
 

@@ -5,6 +5,7 @@
 mod batch;
 mod clock;
 mod db;
+#[allow(dead_code, unreachable_pub)]
 mod disk;
 mod error;
 mod histogram;

@@ -75,7 +75,7 @@ pub trait Source: Send + Sync {
     /// Series that pass all matchers and may have samples in `range`, in label order. No matcher means all series.
     ///
     /// Cost follows the series that match, not those that are stored.
-    fn select<'a>(&'a self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + 'a>>;
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + '_>>;
 
     /// Sorted names of the labels that such series have.
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>>;

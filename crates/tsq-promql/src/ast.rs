@@ -1,5 +1,7 @@
 //! The syntax tree. Every node knows the bytes of the query text it came from.
 
+#![allow(missing_docs, reason = "operators and their parts are named by the words of the language")]
+
 use tsq_core::Matcher;
 
 /// Bytes `start..end` of the query text.
