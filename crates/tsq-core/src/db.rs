@@ -144,7 +144,7 @@ impl Db {
 }
 
 impl Snapshot {
-    fn matching<'a>(&'a self, matchers: &[Matcher], range: TimeRange) -> Vec<Series> {
+    fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Vec<Series> {
         let inside = |samples: &Samples| samples.times.iter().any(|&time| range.contains(time));
         let mut found = Vec::new();
         for (labels, kinds) in self.series.iter().filter(|(labels, _)| all_match(matchers, labels)) {
