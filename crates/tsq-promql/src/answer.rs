@@ -1,5 +1,7 @@
 //! What a query gives back.
 
+#![allow(missing_docs, reason = "fields say what they hold")]
+
 use std::fmt;
 
 use tsq_core::{Histogram, Labels};
