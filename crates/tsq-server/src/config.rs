@@ -1,0 +1,86 @@
+//! What a server is started with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tsq::Options;
+use tsq::promql::EngineOptions;
+
+/// Settings of a server. Plain data: change the fields you care about.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Data directory. Default `tsq-data` in the working directory.
+    pub data: PathBuf,
+    /// Address to listen on; port 0 takes a free one. Default 127.0.0.1:9090.
+    pub listen: SocketAddr,
+    /// Serve an address that other machines can reach although nothing here authenticates them. Default false.
+    pub insecure: bool,
+    /// Settings of the database.
+    pub options: Options,
+    /// Limits of queries.
+    pub engine: EngineOptions,
+    /// Limits of requests and connections.
+    pub limits: ServerLimits,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("tsq-data"),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            insecure: false,
+            options: Options::default(),
+            engine: EngineOptions::default(),
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+/// Bounds on what clients can make the server hold. What exceeds them is refused with an answer that names the limit.
+#[derive(Clone, Debug)]
+pub struct ServerLimits {
+    /// Bytes of one write request once decoded. Default 32 MiB; the declared size is checked before decoding.
+    pub request_bytes: usize,
+    /// Bytes of all write requests in flight, received and decoded. Default 256 MiB; over it requests get 503.
+    pub decoded_total_bytes: usize,
+    /// Bytes of a form (POST parameters). Default 1 MiB.
+    pub form_bytes: usize,
+    /// Open connections; further ones wait in the listen queue. Default 512.
+    pub connections: usize,
+    /// Queries that run at once. Default: the machine's cores, at least 4.
+    pub queries_running: usize,
+    /// Queries that wait for a turn; further ones get 503. Default 256.
+    pub queries_waiting: usize,
+    /// Longest wait for a turn, after which a query gets 503. Default 10 s.
+    pub query_wait: Duration,
+    /// Write requests that are decoded and appended at once; they share the log's group commit. Default 64.
+    pub writes_running: usize,
+    /// Bytes of one answer about series, labels or metadata. Default 256 MiB.
+    pub answer_bytes: usize,
+    /// Time for the head of a request. Default 10 s; an idle connection is closed after it too.
+    pub header_timeout: Duration,
+    /// Time for the body of a request. Default 30 s.
+    pub body_timeout: Duration,
+    /// Time for requests in flight when the server stops. Default 4 s, so that a stop takes less than 5.
+    pub stop_timeout: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 32 << 20,
+            decoded_total_bytes: 256 << 20,
+            form_bytes: 1 << 20,
+            connections: 512,
+            queries_running: std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)),
+            queries_waiting: 256,
+            query_wait: Duration::from_secs(10),
+            writes_running: 64,
+            answer_bytes: 256 << 20,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(4),
+        }
+    }
+}

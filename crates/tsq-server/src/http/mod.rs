@@ -1,0 +1,3 @@
+//! HTTP below the APIs.
+
+pub(crate) mod idle;
