@@ -1,0 +1,60 @@
+//! The numbers of PromQL: what functions, operators and aggregations compute, without labels and without the tree.
+//!
+//! A kernel takes slices and returns values. What it wants to say about its input it adds to [`Notes`]; the evaluator
+//! turns notes into annotations with a metric name and a position. Semantics are those of Prometheus 3.14.
+
+pub(crate) mod calendar;
+mod note;
+
+use std::sync::Arc;
+
+use tsq_core::Histogram;
+
+pub(crate) use note::{ForcedMonotonicity, HistogramOperation, Note, Notes, Severity};
+
+/// The samples of one series in the range `(start_ms, end_ms]`, staleness markers removed, times ascending.
+///
+/// For `anchored` and `smoothed` ranges the slices also hold the samples up to one lookback before the range and, for
+/// `smoothed`, up to one lookback after it; the kernels of extended ranges take what they need of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    /// Times of `values`, milliseconds since 1970.
+    pub times: &'a [i64],
+    /// Float samples.
+    pub values: &'a [f64],
+    /// Times of `histograms`, milliseconds since 1970.
+    pub histogram_times: &'a [i64],
+    /// Histogram samples.
+    pub histograms: &'a [Arc<Histogram>],
+    /// Start of the range (outside of it).
+    pub start_ms: i64,
+    /// End of the range (inside of it).
+    pub end_ms: i64,
+}
+
+impl Window<'_> {
+    /// Length of the range in seconds.
+    pub(crate) fn range_s(&self) -> f64 {
+        (self.end_ms - self.start_ms) as f64 / 1000.0
+    }
+
+    /// Whether it holds both floats and histograms.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.values.is_empty() && !self.histograms.is_empty()
+    }
+}
+
+/// What a kernel makes of one window or one pair of samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Out {
+    /// No sample.
+    #[default]
+    None,
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Box<Histogram>),
+}
+
+/// A function over a range: `args` are its scalar arguments in the order they are written, the range left out.
+pub(crate) type WindowKernel = fn(&Window<'_>, args: &[f64], &mut Notes) -> Out;
