@@ -1,0 +1,206 @@
+//! Reading protobuf messages in place. Offsets in errors are those of the whole body.
+
+use crate::error::DecodeError;
+
+/// Wire type of a field, the low three bits of its key.
+pub(super) const VARINT: u32 = 0;
+pub(super) const FIXED64: u32 = 1;
+pub(super) const BYTES: u32 = 2;
+pub(super) const FIXED32: u32 = 5;
+
+/// The key of a field.
+pub(super) const fn key(field: u32, wire_type: u32) -> u32 {
+    field << 3 | wire_type
+}
+
+/// A message inside of a body: `buf` ends where the message ends, `pos` is where reading goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Reader<'a> {
+    buf: &'a [u8],
+    pos: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { buf: body, pos: 0 }
+    }
+
+    /// Offset of the next byte in the body.
+    #[inline]
+    pub(super) fn pos(&self) -> usize {
+        self.pos
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.pos >= self.buf.len()
+    }
+
+    /// The bytes of the body from `start` up to the next byte to read.
+    #[inline]
+    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+        &self.buf[start..self.pos]
+    }
+
+    /// The key of the next field, or `None` at the end of the message.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Option<u32>, DecodeError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let start = self.pos;
+        let key = self.varint()?;
+        if key < 8 || key > u64::from(u32::MAX) {
+            return Err(DecodeError::malformed(start, format!("expected a field key, found {key}")));
+        }
+        Ok(Some(key as u32))
+    }
+
+    #[inline]
+    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+        match self.buf.get(self.pos) {
+            Some(&byte) if byte < 0x80 => {
+                self.pos += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        let bytes = self.buf.get(self.pos..).unwrap_or_default();
+        for (index, &byte) in bytes.iter().enumerate().take(10) {
+            if index == 9 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.pos += index + 1;
+                return Ok(value);
+            }
+        }
+        let found = if bytes.len() < 10 { "the end of the message" } else { "more than 64 bits" };
+        Err(DecodeError::malformed(self.pos, format!("expected a varint, found {found}")))
+    }
+
+    #[inline]
+    pub(super) fn zigzag(&mut self) -> Result<i64, DecodeError> {
+        let value = self.varint()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    #[inline]
+    pub(super) fn fixed64(&mut self) -> Result<u64, DecodeError> {
+        let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk) else {
+            return Err(self.ends_early(8));
+        };
+        self.pos += 8;
+        Ok(u64::from_le_bytes(*bytes))
+    }
+
+    #[inline]
+    pub(super) fn double(&mut self) -> Result<f64, DecodeError> {
+        Ok(f64::from_bits(self.fixed64()?))
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let message = self.message()?;
+        Ok(&message.buf[message.pos..])
+    }
+
+    /// The next length-delimited field as a message of its own.
+    #[inline]
+    pub(super) fn message(&mut self) -> Result<Self, DecodeError> {
+        let len = self.varint()?;
+        let left = self.buf.len() - self.pos;
+        if len > left as u64 {
+            return Err(self.ends_early(len));
+        }
+        let message = Self { buf: &self.buf[..self.pos + len as usize], pos: self.pos };
+        self.pos += len as usize;
+        Ok(message)
+    }
+
+    #[cold]
+    fn ends_early(&self, wanted: u64) -> DecodeError {
+        let left = self.buf.len() - self.pos;
+        DecodeError::malformed(self.pos, format!("expected {wanted} more bytes of a field, found {left}"))
+    }
+
+    /// Skips the value of a field that the caller has no use for. `known` has the bit of each field number that the
+    /// message defines: one of those here has a wire type it must not have.
+    #[inline(never)]
+    pub(super) fn skip(&mut self, key: u32, known: u32) -> Result<(), DecodeError> {
+        let (field, wire_type) = (key >> 3, key & 7);
+        if field < 32 && known & 1 << field != 0 {
+            let message = format!("field {field} has the unexpected wire type {wire_type}");
+            return Err(DecodeError::malformed(self.pos, message));
+        }
+        match wire_type {
+            VARINT => self.varint().map(drop),
+            FIXED64 => self.fixed64().map(drop),
+            BYTES => self.message().map(drop),
+            FIXED32 if self.buf.len() - self.pos >= 4 => {
+                self.pos += 4;
+                Ok(())
+            }
+            FIXED32 => Err(self.ends_early(4)),
+            _ => Err(DecodeError::malformed(self.pos, format!("field {field} has the unknown wire type {wire_type}"))),
+        }
+    }
+}
+
+/// A string field. `what` names it in the error.
+pub(super) fn utf8<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
+        format!("{what} {text:?} is not valid UTF-8 at its byte {}", error.valid_up_to())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_bounded() {
+        for (bytes, want) in [
+            (&b"\x05"[..], Some(5)),
+            (b"\xac\x02", Some(300)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", Some(u64::MAX)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", None),
+            (b"\x80", None),
+            (b"", None),
+        ] {
+            assert_eq!(Reader::new(bytes).varint().ok(), want, "{bytes:?}");
+        }
+        assert_eq!(Reader::new(b"\x03").zigzag().unwrap(), -2);
+        assert_eq!(Reader::new(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01").zigzag().unwrap(), i64::MIN);
+    }
+
+    #[test]
+    fn errors_say_where_in_the_whole_body() {
+        let mut body = Reader::new(b"\x0a\x03\x0a\x05xyz");
+        assert_eq!(body.key().unwrap(), Some(key(1, BYTES)));
+        let mut inner = body.message().unwrap();
+        inner.key().unwrap();
+        let error = inner.message().unwrap_err();
+        assert_eq!(error.to_string(), "byte 4: expected 5 more bytes of a field, found 1");
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_wrong_types_are_not() {
+        let mut reader = Reader::new(b"\x50\x01\x59........\x62\x02ab\x6d....\x08\x07");
+        while let Some(field) = reader.key().unwrap() {
+            if field == key(1, VARINT) {
+                assert_eq!(reader.varint().unwrap(), 7);
+            } else {
+                reader.skip(field, 1 << 1).unwrap();
+            }
+        }
+        assert!(Reader::new(b"").skip(key(1, FIXED64), 1 << 1).unwrap_err().message().contains("wire type 1"));
+        assert!(Reader::new(b"").skip(key(9, 3), 0).is_err());
+    }
+}
