@@ -1,1 +1,60 @@
-//! The tsq command line.
+//! The tsq command line: one binary that serves, queries and looks after data directories.
+//!
+//! [`run`] is the whole of it: arguments in, text and an exit code out.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod args;
+mod client;
+mod console;
+mod failure;
+mod query;
+mod render;
+mod serve;
+mod settings;
+mod store;
+mod units;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+pub use console::{Captured, Console};
+pub use failure::Exit;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs one command: `args` begin with the name of the program.
+pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error, console),
+    };
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(*args, console),
+        Command::Query(args) => query::run(&args, console),
+    };
+    match result.and_then(|exit| Ok(console.out.flush().map(|()| exit)?)) {
+        Ok(exit) => exit,
+        Err(Failure::BrokenPipe) => Exit::Ok,
+        Err(Failure::Message(exit, message)) => {
+            // Nowhere to report that standard error is closed.
+            let _ = console.out.flush();
+            let _ = writeln!(console.err, "error: {message}");
+            exit
+        }
+    }
+}
+
+/// A wrong command line, or a help text that was asked for.
+fn report_usage(error: &clap::Error, console: &mut Console) -> Exit {
+    let (to, colour) =
+        if error.use_stderr() { (&mut console.err, console.err_colour) } else { (&mut console.out, console.colour) };
+    let text = error.render();
+    // A closed pipe while printing help is no failure.
+    let _ = if colour { write!(to, "{}", text.ansi()) } else { write!(to, "{text}") };
+    let _ = to.flush();
+    if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+}

@@ -1,3 +1,8 @@
 //! The `tsq` binary.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    tsq_cli::run(std::env::args_os(), &mut tsq_cli::Console::stdio()).into()
+}
