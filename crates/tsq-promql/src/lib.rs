@@ -1,12 +1,28 @@
 //! PromQL: parse, plan, evaluate. Reads through [`tsq_core::Source`]; opens no file.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 pub mod ast;
+mod check;
 mod engine;
+mod error;
 mod format;
+mod go_text;
 #[allow(dead_code, unused_imports)] // used by the evaluator
 mod kernels;
+mod lexer;
+mod names;
+mod parser;
+mod printer;
+mod regex;
+mod signatures;
 
 pub use answer::{Answer, MatrixSeries, QueryError, QueryErrorKind, SampleValue, Stats, Value, VectorElement};
 pub use engine::{CancelFlag, Engine, EngineOptions, QueryOptions};
+pub use error::{ParseError, position};
 pub use format::{format_plain, format_value};
+pub use parser::{parse, parse_selector};
+pub use printer::format;
+pub use regex::{GoPattern, compile_pattern};
+pub use signatures::ValueType;

@@ -1,0 +1,98 @@
+//! Regular expressions as Prometheus takes them: Go's (RE2) syntax, matched against whole label values, a dot matching
+//! line breaks too.
+//!
+//! The syntax is parsed here and written again for the regex crate, whose own syntax differs in what classes such as `\d`
+//! hold, in set operations within brackets, in `\Q..\E` and in what it refuses. Many patterns never need the regex
+//! engine: a few literals, or literals around `.*`.
+
+mod emit;
+mod parse;
+mod shape;
+
+use std::sync::Arc;
+
+use tsq_core::Pattern;
+
+use shape::Shape;
+
+/// Longest pattern in bytes.
+const PATTERN_BYTES_MAX: usize = 4 << 10;
+
+/// Memory of one compiled pattern in bytes.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+
+/// Deepest nesting of groups.
+const NESTING_MAX: usize = 250;
+
+/// A compiled pattern of Go's syntax that matches whole values.
+#[derive(Debug)]
+pub struct GoPattern {
+    source: String,
+    prefix: String,
+    shape: Shape,
+}
+
+impl Pattern for GoPattern {
+    fn is_match(&self, value: &str) -> bool {
+        self.shape.is_match(value)
+    }
+
+    fn literals(&self) -> Option<&[String]> {
+        match &self.shape {
+            Shape::Literals(literals) => Some(literals),
+            _ => None,
+        }
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// Compiles a pattern. It must not be longer than 4 KiB nor take more than 1 MiB once compiled.
+///
+/// # Errors
+/// What is wrong, in the words of Go's regexp package: `error parsing regexp: missing closing ): ...`.
+pub fn compile_pattern(source: &str) -> Result<Arc<dyn Pattern>, String> {
+    let node = parsed(source)?;
+    let shape = match shape::shape_without_engine(&node) {
+        Some(shape) => shape,
+        None => Shape::Engine(engine(source, &node)?),
+    };
+    let prefix = shape.prefix().unwrap_or_else(|| shape::prefix(&node));
+    Ok(Arc::new(GoPattern { source: source.to_owned(), prefix, shape }))
+}
+
+/// Compiles a pattern for its capture groups, which are numbered and named as in Go. Matches whole values.
+///
+/// # Errors
+/// As [`compile_pattern`].
+#[allow(dead_code, reason = "label_replace uses it")]
+pub(crate) fn compile_captures(source: &str) -> Result<regex::Regex, String> {
+    engine(source, &parsed(source)?)
+}
+
+fn parsed(source: &str) -> Result<parse::Node, String> {
+    if source.len() > PATTERN_BYTES_MAX {
+        let bytes = source.len();
+        return Err(format!(
+            "error parsing regexp: expression too large: {bytes} bytes, at most {PATTERN_BYTES_MAX} are allowed"
+        ));
+    }
+    parse::parse(source).map_err(|error| format!("error parsing regexp: {error}"))
+}
+
+fn engine(source: &str, node: &parse::Node) -> Result<regex::Regex, String> {
+    let mut builder = regex::RegexBuilder::new(&emit::anchored(node));
+    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX);
+    // Groups may nest 250 deep; each adds a few levels of its own.
+    builder.nest_limit(5 * u32::try_from(NESTING_MAX).expect("a small constant"));
+    builder.build().map_err(|_| format!("error parsing regexp: expression too large: `{source}`"))
+}
+
+#[cfg(test)]
+mod tests;
