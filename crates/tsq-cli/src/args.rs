@@ -43,6 +43,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(Box<Serve>),
     Query(Box<Query>),
+    Demo(Box<Demo>),
 }
 
 /// Serves the Prometheus HTTP API and remote write on one port
@@ -138,4 +139,31 @@ pub(crate) enum OutputFormat {
     Csv,
     /// A chart in the terminal
     Plot,
+}
+
+/// Starts a server that feeds itself a living ML workload to look at
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq demo"
+    "  tsq demo --listen 127.0.0.1:9999 --backfill 6h"
+    ""
+    "It makes up an inference service with latency histograms, GPUs and training runs: first the past, then every two"
+    "seconds the present. Its data lies in ./tsq-demo, apart from real data; delete the directory to be rid of it."
+))]
+pub(crate) struct Demo {
+    /// Directory of the demo's data
+    #[arg(long, value_name = "DIR", default_value = "tsq-demo")]
+    pub data: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub listen: std::net::SocketAddr,
+    /// How much of the past to make up first
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, default_value = "1h")]
+    pub backfill: i64,
+    /// Time between two samples of a series
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, default_value = "2s")]
+    pub period: i64,
+    #[command(flatten)]
+    pub log: Log,
 }

@@ -8,6 +8,7 @@ mod answer;
 mod args;
 mod client;
 mod console;
+mod demo;
 mod failure;
 mod query;
 mod render;
@@ -28,6 +29,8 @@ use crate::failure::Failure;
 
 /// Runs one command: `args` begin with the name of the program.
 pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let program = args.first().map_or_else(|| "tsq".into(), |name| name.to_string_lossy().into_owned());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return report_usage(&error, console),
@@ -35,6 +38,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
     let result = match cli.command {
         Command::Serve(args) => serve::run(*args, console),
         Command::Query(args) => query::run(&args, console),
+        Command::Demo(args) => demo::run(&args, &program, console),
     };
     match result.and_then(|exit| Ok(console.out.flush().map(|()| exit)?)) {
         Ok(exit) => exit,
