@@ -1,17 +1,32 @@
 //! What all requests share.
 
-use std::sync::OnceLock;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tsq::Db;
+use tokio::sync::Semaphore;
+use tsq::promql::Engine;
+use tsq::{Clock, Db, SystemClock};
 
 use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+use crate::work::{Budget, Turnstile};
 
-/// What all requests share: settings, the database once it is open.
+/// What all requests share: settings, the database once it is open, the query engine, bounds and counters.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) config: ServerConfig,
+    pub(crate) engine: Engine,
+    pub(crate) queries: Turnstile,
+    /// Turns for decoding and appending write requests.
+    pub(crate) writes: Arc<Semaphore>,
+    /// Bytes of write requests in flight, received and decoded.
+    pub(crate) request_bytes: Arc<Budget>,
+    pub(crate) metrics: Metrics,
+    pub(crate) started_ms: i64,
+    clock: SystemClock,
+    pub(crate) working_dir: PathBuf,
     db: OnceLock<Db>,
     /// How long the accept loop waits for requests in flight, in milliseconds.
     patience_ms: AtomicU64,
@@ -19,7 +34,21 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(config: ServerConfig) -> Self {
-        Self { db: OnceLock::new(), patience_ms: AtomicU64::new(0), config }
+        let limits = &config.limits;
+        let clock = SystemClock::new();
+        Self {
+            engine: Engine::new(config.engine.clone()),
+            queries: Turnstile::new(limits.queries_running, limits.queries_waiting, limits.query_wait),
+            writes: Arc::new(Semaphore::new(limits.writes_running.max(1))),
+            request_bytes: Budget::new(limits.decoded_total_bytes),
+            metrics: Metrics::default(),
+            started_ms: clock.now_ms(),
+            clock,
+            working_dir: std::env::current_dir().unwrap_or_default(),
+            db: OnceLock::new(),
+            patience_ms: AtomicU64::new(0),
+            config,
+        }
     }
 
     /// The database becomes ready to serve. Called once.
@@ -30,6 +59,11 @@ impl App {
     /// The database, once it is open.
     pub(crate) fn db(&self) -> Option<&Db> {
         self.db.get()
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     pub(crate) fn begin_stop(&self, patience: Duration) {

@@ -1,25 +1,85 @@
-//! The paths that are served.
+//! The paths that are served. Each API is a list of [`Endpoint`]s; a new one is a line in [`APIS`].
+
+mod admin;
+mod call;
+mod health;
+mod observe;
+mod own_metrics;
+mod query;
+mod rules;
+mod series;
+mod status;
+mod write;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{MethodFilter, get, on, post};
 
 use crate::app::App;
+use crate::http::answer::{Answer, text};
+use crate::http::error::ApiError;
+use call::Call;
+
+/// One path of `/api/v1` whose handler is ordinary blocking code.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Path pattern; `{name}` stands for one segment.
+    pub(crate) path: &'static str,
+    pub(crate) methods: Methods,
+    pub(crate) cost: Cost,
+    pub(crate) run: fn(&Call) -> Result<Answer, ApiError>,
+}
+
+/// Methods of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Methods {
+    Get,
+    /// Parameters by query string or by form.
+    GetPost,
+    /// Changes something: POST or PUT, and not from a page of another origin.
+    Change,
+}
+
+/// What an endpoint asks of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Answers from memory at once.
+    Small,
+    /// Reads series: takes a turn among the queries.
+    Reads,
+}
+
+/// All APIs.
+static APIS: &[&[Endpoint]] = &[query::ENDPOINTS, series::ENDPOINTS, rules::ENDPOINTS, status::ENDPOINTS, admin::ENDPOINTS];
 
 /// All paths.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/-/healthy", get(|| async { "tsq is healthy.\n" }))
-        .route("/-/ready", get(ready))
+    let mut router = Router::new()
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/metrics", get(own_metrics::metrics))
+        .route("/api/v1/status/walreplay", get(health::replay))
+        .route("/api/v1/write", post(write::write));
+    for endpoint in APIS.iter().copied().flatten() {
+        let filter = match endpoint.methods {
+            Methods::Get => MethodFilter::GET,
+            Methods::GetPost => MethodFilter::GET.or(MethodFilter::POST),
+            Methods::Change => MethodFilter::POST.or(MethodFilter::PUT),
+        };
+        let handler = move |State(app), request: Request| call::serve(app, endpoint, request);
+        router = router.route(endpoint.path, on(filter, handler));
+    }
+    router
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "404 page not found\n") })
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }
 
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    match app.db() {
-        Some(_) => (StatusCode::OK, "tsq is ready.\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-    }
+async fn method_not_allowed() -> Response {
+    text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
 }

@@ -1,3 +1,9 @@
-//! HTTP below the APIs.
+//! HTTP below the APIs: parameters, times, JSON, answers, timeouts.
 
+pub(crate) mod answer;
+pub(crate) mod error;
 pub(crate) mod idle;
+pub(crate) mod json;
+pub(crate) mod names;
+pub(crate) mod params;
+pub(crate) mod time;

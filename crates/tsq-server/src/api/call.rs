@@ -1,0 +1,175 @@
+//! From a request to a blocking handler and back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use http_body_util::{BodyExt, Limited};
+use tsq::promql::CancelFlag;
+use tsq::{Db, Snapshot};
+
+use super::{Cost, Endpoint, Methods};
+use crate::app::App;
+use crate::http::answer::{Answer, accepts_gzip, api_response, text};
+use crate::http::error::{ApiError, ErrorType};
+use crate::http::params::{self, Params};
+use crate::work::CancelOnDrop;
+
+/// What a handler is given.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) db: Db,
+    pub(crate) params: Params,
+    /// The segment that stands for `{name}` in the endpoint's path.
+    pub(crate) segment: Option<String>,
+    /// Set when the client is gone.
+    pub(crate) cancel: CancelFlag,
+    /// How long it waited for its turn.
+    pub(crate) queued: Duration,
+    started: Instant,
+}
+
+impl Call {
+    /// What is stored now.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, ApiError> {
+        Ok(self.db.snapshot()?)
+    }
+
+    /// Fails once the client is gone, the time is up or `answer` is too large. Called between steps of long work.
+    pub(crate) fn check(&self, answer: &Answer) -> Result<(), ApiError> {
+        let (timeout, bytes_max) = (self.app.config.engine.timeout, self.app.config.limits.answer_bytes);
+        if self.cancel.is_canceled() {
+            return Err(ApiError::new(ErrorType::Canceled, "the client closed the connection"));
+        }
+        if self.started.elapsed() > timeout {
+            return Err(ApiError::new(ErrorType::Timeout, format!("the request took longer than {timeout:?}")));
+        }
+        if answer.data.len() > bytes_max {
+            let message = format!("the answer is larger than {bytes_max} bytes: narrow match[], start and end, or set limit");
+            return Err(ApiError::new(ErrorType::Execution, message));
+        }
+        Ok(())
+    }
+}
+
+/// Serves a request by an endpoint's handler, off the sockets' threads.
+pub(crate) async fn serve(app: Arc<App>, endpoint: &'static Endpoint, request: Request) -> Response {
+    let gzip = accepts_gzip(request.headers());
+    let Some(db) = app.db().cloned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    };
+    match run(app, db, endpoint, request, gzip).await {
+        Ok(response) => response,
+        Err(error) => api_response(Err(error), gzip),
+    }
+}
+
+async fn run(
+    app: Arc<App>,
+    db: Db,
+    endpoint: &'static Endpoint,
+    request: Request,
+    gzip: bool,
+) -> Result<Response, ApiError> {
+    if endpoint.methods == Methods::Change {
+        refuse_foreign_pages(request.headers())?;
+    }
+    let segment = path_segment(endpoint.path, request.uri().path())?;
+    let params = read_params(&app, request).await?;
+    let arrived = Instant::now();
+    let permit = match endpoint.cost {
+        Cost::Small => None,
+        Cost::Reads => Some(app.queries.enter().await?),
+    };
+    let cancel = CancelOnDrop(CancelFlag::default());
+    let (queued, started) = (arrived.elapsed(), Instant::now());
+    let call = Call { app: app.clone(), db, params, segment, cancel: cancel.0.clone(), queued, started };
+    let work = move || {
+        let _permit = permit;
+        api_response((endpoint.run)(&call), gzip)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| not_finished(&app, endpoint.path, &error))
+}
+
+/// A handler that panicked or was never started.
+pub(crate) fn not_finished(app: &App, path: &str, error: &tokio::task::JoinError) -> ApiError {
+    if error.is_cancelled() {
+        return ApiError::new(ErrorType::Unavailable, "the server is stopping");
+    }
+    app.metrics.panics.add(1);
+    tracing::error!("{path}: a bug in tsq: {error}");
+    ApiError::new(ErrorType::Internal, "a bug in tsq ended this request; the log says more")
+}
+
+/// Browsers send requests that change something from any page to any address they reach, and name the page's origin.
+pub(crate) fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return Ok(()) };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if origin.split_once("://").is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorType::Forbidden, format!("pages of {origin} may not change anything here")))
+}
+
+/// The decoded segment of `path` at the place of `{name}` in `pattern`, if there is one.
+fn path_segment(pattern: &str, path: &str) -> Result<Option<String>, ApiError> {
+    let mut pairs = pattern.split('/').zip(path.split('/'));
+    let segment = pairs.find(|(wanted, _)| wanted.starts_with('{')).map(|(_, segment)| segment);
+    segment.map(|segment| params::decode(segment.as_bytes(), false)).transpose()
+}
+
+async fn read_params(app: &App, request: Request) -> Result<Params, ApiError> {
+    let mut params = Params::default();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_form = media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if request.method() == Method::POST && is_form {
+        params.parse(&read_form(app, request).await?)?;
+    }
+    params.parse(query.as_bytes())?;
+    Ok(params)
+}
+
+async fn read_form(app: &App, request: Request) -> Result<bytes::Bytes, ApiError> {
+    let limits = &app.config.limits;
+    let body = Limited::new(request.into_body(), limits.form_bytes).collect();
+    let Ok(read) = tokio::time::timeout(limits.body_timeout, body).await else {
+        return Err(ApiError::bad_data(format!("the form did not arrive within {:?}", limits.body_timeout)));
+    };
+    match read {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::bad_data(format!("the form is larger than {} bytes", limits.form_bytes)))
+        }
+        Err(error) => Err(ApiError::bad_data(format!("cannot read the form: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments() {
+        let pattern = "/api/v1/label/{name}/values";
+        assert_eq!(path_segment(pattern, "/api/v1/label/a%2Fb+c/values").unwrap().as_deref(), Some("a/b+c"));
+        assert_eq!(path_segment("/api/v1/labels", "/api/v1/labels").unwrap(), None);
+        assert!(path_segment(pattern, "/api/v1/label/%ff/values").is_err());
+    }
+
+    #[test]
+    fn pages_of_other_origins_change_nothing() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        assert!(refuse_foreign_pages(&headers(&[("host", "127.0.0.1:9090")])).is_ok());
+        assert!(refuse_foreign_pages(&headers(&[("host", "a:1"), ("origin", "http://a:1")])).is_ok());
+        for origin in ["http://evil.example", "null", "http://a:2"] {
+            assert!(refuse_foreign_pages(&headers(&[("host", "a:1"), ("origin", origin)])).is_err(), "{origin}");
+        }
+    }
+}

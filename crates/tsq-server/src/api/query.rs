@@ -1,0 +1,205 @@
+//! `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tsq::promql::{self, QueryOptions, SampleValue, Value};
+use tsq::{Exemplar, Labels, Source, TimeRange};
+
+use super::call::Call;
+use super::{Cost, Endpoint, Methods};
+use crate::http::answer::Answer;
+use crate::http::error::ApiError;
+use crate::http::json;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/api/v1/query", methods: Methods::GetPost, cost: Cost::Reads, run: instant },
+    Endpoint { path: "/api/v1/query_range", methods: Methods::GetPost, cost: Cost::Reads, run: range },
+    Endpoint { path: "/api/v1/query_exemplars", methods: Methods::GetPost, cost: Cost::Reads, run: exemplars },
+];
+
+fn instant(call: &Call) -> Result<Answer, ApiError> {
+    let limit = call.params.limit("limit")?;
+    let time_ms = call.params.time_or("time", call.app.now_ms())?;
+    let options = query_options(call)?;
+    let text = call.params.get("query").unwrap_or_default();
+    let snapshot = call.snapshot()?;
+    evaluate(call, limit, || call.app.engine.instant(&snapshot, text, time_ms, &options))
+}
+
+fn range(call: &Call) -> Result<Answer, ApiError> {
+    let limit = call.params.limit("limit")?;
+    let (start_ms, end_ms) = (call.params.time("start")?, call.params.time("end")?);
+    if end_ms < start_ms {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step_ms = call.params.duration_ms("step")?;
+    if step_ms <= 0 {
+        let message = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::parameter("step", message));
+    }
+    let points_max = call.app.config.engine.points_max;
+    if ((end_ms - start_ms) / step_ms).unsigned_abs() > points_max {
+        let points = with_thousands(points_max);
+        return Err(ApiError::bad_data(format!(
+            "exceeded maximum resolution of {points} points per timeseries. \
+             Try decreasing the query resolution (?step=XX)"
+        )));
+    }
+    let options = query_options(call)?;
+    let text = call.params.get("query").unwrap_or_default();
+    let snapshot = call.snapshot()?;
+    evaluate(call, limit, || call.app.engine.range(&snapshot, text, start_ms, end_ms, step_ms, &options))
+}
+
+fn query_options(call: &Call) -> Result<QueryOptions, ApiError> {
+    let lookback = call.params.duration("lookback_delta")?;
+    let timeout = call.params.duration("timeout")?;
+    Ok(QueryOptions { lookback, timeout, cancel: call.cancel.clone() })
+}
+
+/// `11000` -> `11,000`
+fn with_thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn evaluate(
+    call: &Call,
+    limit: Option<usize>,
+    query: impl FnOnce() -> Result<promql::Answer, promql::QueryError>,
+) -> Result<Answer, ApiError> {
+    let started = Instant::now();
+    let metrics = &call.app.metrics;
+    metrics.queries.add(1);
+    let found = query().map_err(|error| {
+        metrics.query_failures.add(1);
+        ApiError::query(error)
+    })?;
+    let evaluated = started.elapsed();
+    metrics.query_samples.add(found.stats.samples);
+    let mut answer = Answer::new();
+    answer.warnings = found.warnings;
+    answer.infos = found.infos;
+    let stats = call.params.get("stats").map(|_| QueryStats::new(found.stats, call.queued, evaluated));
+    write_value(&mut answer, found.value, limit, stats);
+    Ok(answer)
+}
+
+/// `{"resultType":"vector","result":[..]}`, and `stats` when asked for. Frees the value while it is written.
+fn write_value(answer: &mut Answer, mut value: Value, limit: Option<usize>, stats: Option<QueryStats>) {
+    if limit.is_some_and(|limit| truncate(&mut value, limit)) {
+        answer.truncated();
+    }
+    let kind = match value {
+        Value::Scalar { .. } => "scalar",
+        Value::String { .. } => "string",
+        Value::Vector(_) => "vector",
+        Value::Matrix(_) => "matrix",
+    };
+    let out = &mut answer.data;
+    out.extend_from_slice(format!(r#"{{"resultType":"{kind}","result":"#).as_bytes());
+    match value {
+        Value::Scalar { time_ms, value } => json::scalar(out, time_ms, value),
+        Value::String { time_ms, value } => json::text_sample(out, time_ms, &value),
+        Value::Vector(elements) => json::list(out, elements, |out, element| write_element(out, &element)),
+        Value::Matrix(series) => json::list(out, series, |out, series| write_series(out, &series)),
+    }
+    if let Some(stats) = stats {
+        answer.data.extend_from_slice(b",\"stats\":");
+        answer.serialize(&stats);
+    }
+    answer.data.push(b'}');
+}
+
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    let before = match value {
+        Value::Vector(elements) => elements.len(),
+        Value::Matrix(series) => series.len(),
+        Value::Scalar { .. } | Value::String { .. } => return false,
+    };
+    match value {
+        Value::Vector(elements) => elements.truncate(limit),
+        Value::Matrix(series) => series.truncate(limit),
+        Value::Scalar { .. } | Value::String { .. } => {}
+    }
+    before > limit
+}
+
+fn write_element(out: &mut Vec<u8>, element: &promql::VectorElement) {
+    out.extend_from_slice(b"{\"metric\":");
+    json::labels(out, &element.labels);
+    match &element.value {
+        SampleValue::Float(value) => {
+            out.extend_from_slice(b",\"value\":");
+            json::sample(out, element.time_ms, *value);
+        }
+        SampleValue::Histogram(value) => {
+            out.extend_from_slice(b",\"histogram\":");
+            json::histogram_sample(out, element.time_ms, value);
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_series(out: &mut Vec<u8>, series: &promql::MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    json::labels(out, &series.labels);
+    if !series.floats.is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        json::list(out, &series.floats, |out, (time_ms, value)| json::sample(out, *time_ms, *value));
+    }
+    if !series.histograms.is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        json::list(out, &series.histograms, |out, (time_ms, value)| json::histogram_sample(out, *time_ms, value));
+    }
+    out.push(b'}');
+}
+
+/// What a query cost, as far as it is measured. `samples` counts decoded samples.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryStats {
+    timings: Timings,
+    samples: SampleStats,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timings {
+    eval_total_time: f64,
+    exec_queue_time: f64,
+    exec_total_time: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SampleStats {
+    total_queryable_samples: u64,
+    series: u64,
+    peak_bytes: u64,
+}
+
+impl QueryStats {
+    fn new(stats: promql::Stats, queued: Duration, evaluated: Duration) -> Self {
+        let timings = Timings {
+            eval_total_time: evaluated.as_secs_f64(),
+            exec_queue_time: queued.as_secs_f64(),
+            exec_total_time: (queued + evaluated).as_secs_f64(),
+        };
+        let samples = SampleStats {
+            total_queryable_samples: stats.samples,
+            series: stats.series,
+            peak_bytes: stats.peak_bytes,
+        };
+        Self { timings, samples }
+    }
+}

@@ -1,0 +1,182 @@
+//! `series`, `labels`, `label/<name>/values`, `metadata`.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use tsq::{Labels, Matcher, Metadata, Series, SeriesStream, Source, TimeRange};
+
+use super::call::Call;
+use super::{Cost, Endpoint, Methods};
+use crate::http::answer::Answer;
+use crate::http::error::ApiError;
+use crate::http::json;
+use crate::http::names;
+use crate::selectors;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/api/v1/series", methods: Methods::GetPost, cost: Cost::Reads, run: series },
+    Endpoint { path: "/api/v1/labels", methods: Methods::GetPost, cost: Cost::Reads, run: labels },
+    Endpoint { path: "/api/v1/label/{name}/values", methods: Methods::Get, cost: Cost::Reads, run: label_values },
+    Endpoint { path: "/api/v1/metadata", methods: Methods::Get, cost: Cost::Reads, run: metadata },
+];
+
+/// Series that are read from a selection at once.
+const BATCH: usize = 256;
+
+fn time_range(call: &Call) -> Result<TimeRange, ApiError> {
+    let min_ms = call.params.time_or("start", TimeRange::ALL.min_ms)?;
+    let max_ms = call.params.time_or("end", TimeRange::ALL.max_ms)?;
+    Ok(TimeRange::new(min_ms, max_ms))
+}
+
+/// The matchers of each `match[]`.
+fn matcher_sets(call: &Call) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    let parse = |text| {
+        let matchers = selectors::parse(text).map_err(|error| ApiError::parameter("match[]", error))?;
+        if matchers.iter().all(Matcher::matches_empty) {
+            return Err(ApiError::parameter("match[]", "match[] must contain at least one non-empty matcher"));
+        }
+        Ok(matchers)
+    };
+    call.params.all("match[]").map(parse).collect()
+}
+
+fn series(call: &Call) -> Result<Answer, ApiError> {
+    if call.params.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
+    let (range, sets) = (time_range(call)?, matcher_sets(call)?);
+    let snapshot = call.snapshot()?;
+    let mut union = Union::new(&snapshot, &sets, range)?;
+    let mut answer = Answer::new();
+    answer.data.push(b'[');
+    let mut count = 0;
+    while let Some(labels) = union.next()? {
+        if count == limit {
+            answer.truncated();
+            break;
+        }
+        if count > 0 {
+            answer.data.push(b',');
+        }
+        json::labels(&mut answer.data, &labels);
+        count += 1;
+        if count % BATCH == 0 {
+            call.check(&answer)?;
+        }
+    }
+    answer.data.push(b']');
+    Ok(answer)
+}
+
+/// Label sets of several selections: in order, each once.
+struct Union<'a>(Vec<Selection<'a>>);
+
+struct Selection<'a> {
+    stream: Box<dyn SeriesStream + 'a>,
+    ready: VecDeque<Series>,
+}
+
+impl<'a> Union<'a> {
+    fn new(source: &'a dyn Source, sets: &[Vec<Matcher>], range: TimeRange) -> Result<Self, ApiError> {
+        let select = |matchers: &Vec<Matcher>| {
+            let stream = source.select(matchers, range)?;
+            Ok(Selection { stream, ready: VecDeque::new() })
+        };
+        Ok(Self(sets.iter().map(select).collect::<tsq::Result<_>>()?))
+    }
+
+    fn next(&mut self) -> tsq::Result<Option<Labels>> {
+        for selection in &mut self.0 {
+            if selection.ready.is_empty() {
+                selection.ready = selection.stream.next_batch(BATCH)?.into();
+            }
+        }
+        let Some(least) = self.0.iter().filter_map(|s| s.ready.front().map(Series::labels)).min().cloned() else {
+            return Ok(None);
+        };
+        for selection in &mut self.0 {
+            if selection.ready.front().is_some_and(|series| *series.labels() == least) {
+                selection.ready.pop_front();
+            }
+        }
+        Ok(Some(least))
+    }
+}
+
+fn labels(call: &Call) -> Result<Answer, ApiError> {
+    sorted_strings(call, |source, matchers, range| source.label_names(matchers, range))
+}
+
+fn label_values(call: &Call) -> Result<Answer, ApiError> {
+    let segment = call.segment.as_deref().unwrap_or_default();
+    let name = names::unescape(segment);
+    if name.is_empty() {
+        return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
+    }
+    sorted_strings(call, |source, matchers, range| source.label_values(&name, matchers, range))
+}
+
+/// The union over all `match[]`, or over everything when there is none.
+fn sorted_strings(
+    call: &Call,
+    read: impl Fn(&dyn Source, &[Matcher], TimeRange) -> tsq::Result<Vec<String>>,
+) -> Result<Answer, ApiError> {
+    let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
+    let (range, sets) = (time_range(call)?, matcher_sets(call)?);
+    let snapshot = call.snapshot()?;
+    let found = match sets.as_slice() {
+        [] => read(&snapshot, &[], range)?,
+        [only] => read(&snapshot, only, range)?,
+        several => {
+            let mut union = BTreeSet::new();
+            for matchers in several {
+                union.extend(read(&snapshot, matchers, range)?);
+            }
+            union.into_iter().collect()
+        }
+    };
+    let mut answer = Answer::new();
+    if found.len() > limit {
+        answer.truncated();
+    }
+    json::strings(&mut answer.data, found.iter().take(limit));
+    call.check(&answer)?;
+    Ok(answer)
+}
+
+fn metadata(call: &Call) -> Result<Answer, ApiError> {
+    let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
+    let per_metric = call.params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
+    let wanted = call.params.get("metric");
+    let mut known = call.snapshot()?.metadata()?;
+    known.retain(|metadata| wanted.is_none_or(|wanted| metadata.metric == wanted));
+    let mut answer = Answer::new();
+    write_metadata(&mut answer, &known, limit, per_metric);
+    call.check(&answer)?;
+    Ok(answer)
+}
+
+/// `{"name":[{"type":"counter","unit":"","help":"text"}]}`; `known` is sorted by name.
+fn write_metadata(answer: &mut Answer, known: &[Metadata], limit: usize, per_metric: usize) {
+    let out = &mut answer.data;
+    out.push(b'{');
+    for (index, metric) in known.chunk_by(|one, two| one.metric == two.metric).take(limit).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json::string(out, &metric[0].metric);
+        out.push(b':');
+        json::list(out, metric.iter().take(per_metric), |out, metadata| {
+            let pairs = [("type", &metadata.metric_type), ("unit", &metadata.unit), ("help", &metadata.help)];
+            for (at, (key, value)) in pairs.into_iter().enumerate() {
+                out.push(if at == 0 { b'{' } else { b',' });
+                json::string(out, key);
+                out.push(b':');
+                json::string(out, value);
+            }
+            out.push(b'}');
+        });
+    }
+    out.push(b'}');
+}

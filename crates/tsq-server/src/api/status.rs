@@ -1,0 +1,173 @@
+//! `status/...`: what runs here, with which settings, holding what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use tsq::{Source, TimeRange};
+
+use super::call::Call;
+use super::{Cost, Endpoint, Methods};
+use crate::http::answer::Answer;
+use crate::http::error::ApiError;
+use crate::http::time::format_rfc3339;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    small("/api/v1/status/buildinfo", build_info),
+    small("/api/v1/status/config", config),
+    small("/api/v1/status/flags", flags),
+    small("/api/v1/status/runtimeinfo", runtime_info),
+    Endpoint { path: "/api/v1/status/tsdb", methods: Methods::Get, cost: Cost::Reads, run: tsdb },
+];
+
+const fn small(path: &'static str, run: fn(&Call) -> Result<Answer, ApiError>) -> Endpoint {
+    Endpoint { path, methods: Methods::Get, cost: Cost::Small, run }
+}
+
+/// The version of Prometheus whose query API and language this one follows. Clients choose features by it.
+const COMPATIBLE_VERSION: &str = "3.14.0";
+
+fn serialized(value: &impl Serialize) -> Result<Answer, ApiError> {
+    let mut answer = Answer::new();
+    answer.serialize(value);
+    Ok(answer)
+}
+
+/// Without `features`: a server that lists some is taken for Mimir.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BuildInfo {
+    version: &'static str,
+    revision: &'static str,
+    branch: &'static str,
+    build_user: &'static str,
+    build_date: &'static str,
+    go_version: &'static str,
+    application: &'static str,
+    application_version: &'static str,
+}
+
+fn build_info(_: &Call) -> Result<Answer, ApiError> {
+    serialized(&BuildInfo {
+        version: COMPATIBLE_VERSION,
+        revision: "",
+        branch: "",
+        build_user: "",
+        build_date: "",
+        go_version: "",
+        application: "tsq",
+        application_version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn config(_: &Call) -> Result<Answer, ApiError> {
+    serialized(&BTreeMap::from([("yaml", "")]))
+}
+
+/// The settings in force, as text.
+fn flags(call: &Call) -> Result<Answer, ApiError> {
+    let config = &call.app.config;
+    let (options, engine, limits) = (&config.options, &config.engine, &config.limits);
+    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    serialized(&BTreeMap::from([
+        ("data", config.data.display().to_string()),
+        ("listen", config.listen.to_string()),
+        ("insecure", config.insecure.to_string()),
+        ("durability", text(&options.durability)),
+        ("flush_bytes", options.flush_bytes.to_string()),
+        ("flush_interval", text(&options.flush_interval)),
+        ("log_bytes_max", options.log_bytes_max.to_string()),
+        ("retention", text(&options.retention)),
+        ("retention_bytes", text(&options.retention_bytes)),
+        ("head_series", options.limits.head_series.to_string()),
+        ("query_lookback", text(&engine.lookback)),
+        ("query_timeout", text(&engine.timeout)),
+        ("query_bytes", engine.query_bytes.to_string()),
+        ("query_points_max", engine.points_max.to_string()),
+        ("request_bytes", limits.request_bytes.to_string()),
+        ("decoded_total_bytes", limits.decoded_total_bytes.to_string()),
+        ("connections", limits.connections.to_string()),
+        ("queries_running", limits.queries_running.to_string()),
+        ("queries_waiting", limits.queries_waiting.to_string()),
+    ]))
+}
+
+/// The fields have the names of Go's runtime where clients expect them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuntimeInfo {
+    start_time: String,
+    #[serde(rename = "CWD")]
+    working_dir: String,
+    hostname: String,
+    server_time: String,
+    reload_config_success: bool,
+    last_config_time: String,
+    corruption_count: u64,
+    goroutine_count: usize,
+    #[serde(rename = "GOMAXPROCS")]
+    workers: usize,
+    #[serde(rename = "GOMEMLIMIT")]
+    memory_limit: i64,
+    #[serde(rename = "GOGC")]
+    gc: &'static str,
+    #[serde(rename = "GODEBUG")]
+    debug: &'static str,
+    storage_retention: String,
+}
+
+fn runtime_info(call: &Call) -> Result<Answer, ApiError> {
+    let app = &call.app;
+    let started = format_rfc3339(app.started_ms);
+    let runtime = tokio::runtime::Handle::current();
+    serialized(&RuntimeInfo {
+        start_time: started.clone(),
+        working_dir: app.working_dir.display().to_string(),
+        hostname: app.hostname.clone(),
+        server_time: format_rfc3339(app.now_ms()),
+        reload_config_success: true,
+        last_config_time: started,
+        corruption_count: 0,
+        goroutine_count: runtime.metrics().num_alive_tasks(),
+        workers: runtime.metrics().num_workers(),
+        memory_limit: i64::MAX,
+        gc: "",
+        debug: "",
+        storage_retention: retention(&call.db),
+    })
+}
+
+fn retention(db: &tsq::Db) -> String {
+    let options = db.options();
+    match (options.retention, options.retention_bytes) {
+        (None, None) => "unlimited".to_owned(),
+        (Some(age), None) => format!("{age:?}"),
+        (None, Some(bytes)) => format!("{bytes}B"),
+        (Some(age), Some(bytes)) => format!("{age:?} or {bytes}B"),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TsdbStatus {
+    head_stats: HeadStats,
+    series_count_by_metric_name: Vec<NamedCount>,
+    label_value_count_by_label_name: Vec<NamedCount>,
+    memory_in_bytes_by_label_name: Vec<NamedCount>,
+    series_count_by_label_value_pair: Vec<NamedCount>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadStats {
+    num_series: u64,
+    num_label_pairs: u64,
+    chunk_count: u64,
+    min_time: i64,
+    max_time: i64,
+}
+
+#[derive(Serialize)]
+struct NamedCount {
+    name: String,
+    value: u64,
+}

@@ -1,0 +1,407 @@
+//! JSON of samples, series and answers, written straight into a byte buffer.
+//!
+//! Key order and number forms are what clients parse while they read: labels before values, times as numbers of seconds
+//! with at most three decimals, values as strings.
+
+use std::io::Write as _;
+
+use tsq::{CUSTOM_BUCKETS_SCHEMA, Exemplar, Histogram, Labels};
+
+/// A quoted string.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let mut start = 0;
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[start..at]);
+        start = at + 1;
+        match byte {
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            _ => out.extend_from_slice(&[
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]),
+        }
+    }
+    out.extend_from_slice(&text.as_bytes()[start..]);
+    out.push(b'"');
+}
+
+/// `[item,item]`; `item` writes one.
+pub(crate) fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (index, one) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        item(out, one);
+    }
+    out.push(b']');
+}
+
+/// `["a","b"]`
+pub(crate) fn strings<S: AsRef<str>>(out: &mut Vec<u8>, texts: impl IntoIterator<Item = S>) {
+    list(out, texts, |out, text| string(out, text.as_ref()));
+}
+
+/// `{"name":"value"}`
+pub(crate) fn labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (index, (name, value)) in labels.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(out, name);
+        out.push(b':');
+        string(out, value);
+    }
+    out.push(b'}');
+}
+
+fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("writing to memory does not fail");
+}
+
+/// Seconds with three decimals, or none for whole seconds: `1.500`.
+pub(crate) fn time(out: &mut Vec<u8>, time_ms: i64) {
+    if time_ms < 0 {
+        out.push(b'-');
+    }
+    let ms = time_ms.unsigned_abs();
+    display(out, ms / 1000);
+    if ms % 1000 != 0 {
+        write!(out, ".{:03}", ms % 1000).expect("writing to memory does not fail");
+    }
+}
+
+/// Seconds in the shortest form: `1.5`. Scalars and strings have it.
+fn short_time(out: &mut Vec<u8>, time_ms: i64) {
+    let start = out.len();
+    time(out, time_ms);
+    if out[start..].contains(&b'.') {
+        let kept = out[start..].iter().rposition(|&byte| byte != b'0').expect("a fraction has a digit that is not zero");
+        out.truncate(start + kept + 1);
+    }
+}
+
+/// The shortest decimal form that reads back as the same float, never with an exponent.
+fn plain_float(out: &mut Vec<u8>, value: f64) {
+    if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+    } else if value.fract() == 0.0 && value.abs() < 1e15 && (value != 0.0 || value.is_sign_positive()) {
+        display(out, value as i64);
+    } else {
+        display(out, value);
+    }
+}
+
+/// As [`plain_float`], but with an exponent below 1e-6 and from 1e21: `1e-07`, `1e+21`.
+pub(crate) fn float(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    if value.is_nan() || value.is_infinite() || size == 0.0 || (1e-6..1e21).contains(&size) {
+        return plain_float(out, value);
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').expect("the form has an exponent");
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    write!(out, "{digits}e{sign}{exponent:0>2}").expect("writing to memory does not fail");
+}
+
+fn quoted_float(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    float(out, value);
+    out.push(b'"');
+}
+
+/// `[1.500,"2"]`
+pub(crate) fn sample(out: &mut Vec<u8>, time_ms: i64, value: f64) {
+    out.push(b'[');
+    time(out, time_ms);
+    out.push(b',');
+    quoted_float(out, value);
+    out.push(b']');
+}
+
+/// `[1.5,"0.0000001"]`: never an exponent.
+pub(crate) fn scalar(out: &mut Vec<u8>, time_ms: i64, value: f64) {
+    out.push(b'[');
+    short_time(out, time_ms);
+    out.extend_from_slice(b",\"");
+    plain_float(out, value);
+    out.extend_from_slice(b"\"]");
+}
+
+/// `[1.5,"text"]`
+pub(crate) fn text_sample(out: &mut Vec<u8>, time_ms: i64, text: &str) {
+    out.push(b'[');
+    short_time(out, time_ms);
+    out.push(b',');
+    string(out, text);
+    out.push(b']');
+}
+
+/// `[1.500,{"count":"2","sum":"3","buckets":[[0,"1","2","2"]]}]`
+pub(crate) fn histogram_sample(out: &mut Vec<u8>, time_ms: i64, value: &Histogram) {
+    out.push(b'[');
+    time(out, time_ms);
+    out.push(b',');
+    histogram(out, value);
+    out.push(b']');
+}
+
+fn histogram(out: &mut Vec<u8>, value: &Histogram) {
+    out.extend_from_slice(b"{\"count\":");
+    quoted_float(out, value.count);
+    out.extend_from_slice(b",\"sum\":");
+    quoted_float(out, value.sum);
+    let mut separator: &[u8] = b",\"buckets\":[";
+    for bucket in buckets(value).into_iter().filter(|bucket| bucket.count != 0.0) {
+        out.extend_from_slice(separator);
+        write!(out, "[{},", bucket.rule).expect("writing to memory does not fail");
+        quoted_float(out, bucket.low);
+        out.push(b',');
+        quoted_float(out, bucket.high);
+        out.push(b',');
+        quoted_float(out, bucket.count);
+        out.push(b']');
+        separator = b",";
+    }
+    if separator == b"," {
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+/// A bucket as it is shown. `rule`: 0 = (low, high], 1 = [low, high), 2 = open, 3 = closed.
+struct Bucket {
+    rule: u8,
+    low: f64,
+    high: f64,
+    count: f64,
+}
+
+/// Buckets in ascending order: negative, zero, positive.
+fn buckets(value: &Histogram) -> Vec<Bucket> {
+    let mut buckets = Vec::with_capacity(value.negative.len() + 1 + value.positive.len());
+    if value.schema == CUSTOM_BUCKETS_SCHEMA {
+        buckets.extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| custom(value, index, count)));
+        return buckets;
+    }
+    let schema = i32::from(value.schema);
+    // The sides of a bucket, nearest to zero first; the zero bucket cuts into those it overlaps.
+    let sides = |index: i32| (bound(schema, index.saturating_sub(1)).max(value.zero_threshold), bound(schema, index));
+    buckets.extend(indexed(&value.negative_spans, &value.negative).map(|(index, count)| {
+        let (near, far) = sides(index);
+        Bucket { rule: 1, low: -far, high: -near, count }
+    }));
+    buckets.reverse();
+    if value.zero_count > 0.0 {
+        let zero = value.zero_threshold;
+        buckets.push(Bucket { rule: 3, low: -zero, high: zero, count: value.zero_count });
+    }
+    buckets.extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| {
+        let (near, far) = sides(index);
+        Bucket { rule: 0, low: near, high: far, count }
+    }));
+    buckets
+}
+
+fn custom(value: &Histogram, index: i32, count: f64) -> Bucket {
+    let at = |index: i32| usize::try_from(index).ok().and_then(|index| value.custom_values.get(index)).copied();
+    let high = at(index).unwrap_or(f64::INFINITY);
+    match index {
+        ..=0 => Bucket { rule: 3, low: f64::NEG_INFINITY, high, count },
+        _ => Bucket { rule: 0, low: at(index - 1).unwrap_or(f64::INFINITY), high, count },
+    }
+}
+
+/// Bucket indexes and counts that spans lay out.
+fn indexed<'a>(spans: &'a [tsq::Span], counts: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
+    let mut next = 0_i32;
+    let indexes = spans.iter().flat_map(move |span| {
+        let start = next.saturating_add(span.offset);
+        next = start.saturating_add_unsigned(span.length);
+        start..next
+    });
+    indexes.zip(counts.iter().copied())
+}
+
+/// Upper bound of an exponential bucket, 2^(index / 2^schema); the largest float stands for the first power past it.
+fn bound(schema: i32, index: i32) -> f64 {
+    let per_octave = f64::from(schema).exp2();
+    let octave = (f64::from(index) / per_octave).floor();
+    let within = (f64::from(index) - octave * per_octave) / per_octave;
+    if within == 0.0 && octave == 1024.0 {
+        return f64::MAX;
+    }
+    // Halved and doubled, so that the last octave does not pass through infinity.
+    within.exp2() / 2.0 * (octave + 1.0).min(1023.0).exp2() * (octave + 1.0 - (octave + 1.0).min(1023.0)).exp2()
+}
+
+/// `{"labels":{...},"value":"1","timestamp":1.500}`
+pub(crate) fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    out.extend_from_slice(b"{\"labels\":");
+    labels(out, &exemplar.labels);
+    out.extend_from_slice(b",\"value\":");
+    quoted_float(out, exemplar.value);
+    out.extend_from_slice(b",\"timestamp\":");
+    time(out, exemplar.time_ms);
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use tsq::Span;
+
+    use super::*;
+
+    fn shown(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn floats() {
+        for (value, want) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e-6, "0.000001"),
+            (1.5e-7, "1.5e-07"),
+            (1e-100, "1e-100"),
+            (123_456_789_012_345_680.0, "123456789012345680"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-2.5e300, "-2.5e+300"),
+            (5e-324, "5e-324"),
+            (f64::NAN, "NaN"),
+            (tsq::stale_nan(), "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(shown(|out| float(out, value)), want);
+        }
+    }
+
+    #[test]
+    fn scalars_have_no_exponent_and_short_times() {
+        assert_eq!(shown(|out| scalar(out, 4000, 1e-7)), r#"[4,"0.0000001"]"#);
+        assert_eq!(shown(|out| scalar(out, 1500, 1e21)), r#"[1.5,"1000000000000000000000"]"#);
+        assert_eq!(shown(|out| scalar(out, -1050, f64::NAN)), r#"[-1.05,"NaN"]"#);
+        assert_eq!(shown(|out| text_sample(out, 10_000, "a\"b")), r#"[10,"a\"b"]"#);
+    }
+
+    #[test]
+    fn samples_have_three_decimals_or_none() {
+        assert_eq!(shown(|out| sample(out, 1_700_000_000_000, 0.5)), r#"[1700000000,"0.5"]"#);
+        assert_eq!(shown(|out| sample(out, 1_700_000_000_050, 2.0)), r#"[1700000000.050,"2"]"#);
+        assert_eq!(shown(|out| sample(out, -1, 2.0)), r#"[-0.001,"2"]"#);
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        assert_eq!(shown(|out| string(out, "a\"b\\c\nd\te\rf\u{1}é\u{7f}")), "\"a\\\"b\\\\c\\nd\\te\\rf\\u0001é\u{7f}\"");
+        let set = Labels::from_pairs([("__name__", "up"), ("b", "x\"y")]).unwrap();
+        assert_eq!(shown(|out| labels(out, &set)), r#"{"__name__":"up","b":"x\"y"}"#);
+        assert_eq!(shown(|out| labels(out, &Labels::empty())), "{}");
+    }
+
+    #[test]
+    fn exponential_buckets_run_from_negative_to_positive() {
+        let value = Histogram {
+            schema: 0,
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            count: 10.0,
+            sum: 1e-7,
+            positive_spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+            positive: vec![1.0, 0.0, 3.0],
+            negative_spans: vec![Span { offset: 0, length: 2 }],
+            negative: vec![4.0, 0.5],
+            ..Histogram::default()
+        };
+        let want = concat!(
+            r#"[1,{"count":"10","sum":"1e-07","buckets":[[1,"-2","-1","0.5"],[1,"-1","-0.5","4"],"#,
+            r#"[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"4","8","3"]]}]"#
+        );
+        assert_eq!(shown(|out| histogram_sample(out, 1000, &value)), want);
+    }
+
+    #[test]
+    fn the_zero_bucket_cuts_its_neighbours() {
+        let value = Histogram {
+            zero_threshold: 0.75,
+            zero_count: 1.0,
+            count: 3.0,
+            sum: 0.0,
+            positive_spans: vec![Span { offset: 0, length: 1 }],
+            positive: vec![2.0],
+            ..Histogram::default()
+        };
+        let want = r#"{"count":"3","sum":"0","buckets":[[3,"-0.75","0.75","1"],[0,"0.75","1","2"]]}"#;
+        assert_eq!(shown(|out| histogram(out, &value)), want);
+    }
+
+    #[test]
+    fn custom_buckets_begin_at_minus_infinity() {
+        let value = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            count: 6.0,
+            sum: 9.5,
+            positive_spans: vec![Span { offset: 0, length: 3 }],
+            positive: vec![1.0, 2.0, 3.0],
+            custom_values: vec![0.5, 2.0],
+            ..Histogram::default()
+        };
+        let want = concat!(
+            r#"{"count":"6","sum":"9.5","buckets":[[3,"-Inf","0.5","1"],[0,"0.5","2","2"],[0,"2","+Inf","3"]]}"#
+        );
+        assert_eq!(shown(|out| histogram(out, &value)), want);
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_buckets() {
+        assert_eq!(shown(|out| histogram(out, &Histogram::default())), r#"{"count":"0","sum":"0"}"#);
+    }
+
+    #[test]
+    fn bounds_are_exact_at_powers_of_two() {
+        for (schema, index, want) in [
+            (0, 0, 1.0),
+            (0, 10, 1024.0),
+            (2, 4, 2.0),
+            (2, -8, 0.25),
+            (-4, 1, 65536.0),
+            (3, 4, std::f64::consts::SQRT_2),
+            (0, 1024, f64::MAX),
+            (8, 262_144, f64::MAX),
+            (0, 1023, 2_f64.powi(1023)),
+            (0, 1025, f64::INFINITY),
+            (0, -1074, 5e-324),
+        ] {
+            assert_eq!(bound(schema, index), want, "schema {schema}, index {index}");
+        }
+    }
+
+    #[test]
+    fn exemplars_have_labels_first() {
+        let one = Exemplar { labels: Labels::from_pairs([("trace_id", "7")]).unwrap(), value: 0.25, time_ms: 1500 };
+        assert_eq!(
+            shown(|out| exemplar(out, &one)),
+            r#"{"labels":{"trace_id":"7"},"value":"0.25","timestamp":1.500}"#
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! The server's own counters, for `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the request duration histogram, in seconds.
+pub(crate) const DURATION_BOUNDS_S: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Requests to one path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PathStats {
+    /// Requests by status code; 499 counts clients that left before the answer.
+    pub(crate) codes: BTreeMap<u16, u64>,
+    /// Requests by duration, one more than there are bounds.
+    pub(crate) durations: [u64; DURATION_BOUNDS_S.len() + 1],
+    pub(crate) seconds: f64,
+}
+
+/// All counters of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// By path pattern: as many as there are routes, and one for unknown paths.
+    paths: Mutex<BTreeMap<Arc<str>, PathStats>>,
+    pub(crate) floats: Counter,
+    pub(crate) histograms: Counter,
+    pub(crate) exemplars: Counter,
+    /// Write requests refused as a whole, by what was wrong.
+    pub(crate) write_refusals: [Counter; Refusal::ALL.len()],
+    /// Samples refused within requests that were stored otherwise.
+    pub(crate) rejected: Counter,
+    pub(crate) received_bytes: Counter,
+    pub(crate) decoded_bytes: Counter,
+    pub(crate) queries: Counter,
+    pub(crate) query_failures: Counter,
+    pub(crate) query_samples: Counter,
+    pub(crate) connections: Counter,
+    pub(crate) panics: Counter,
+}
+
+/// Why a write request was refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Content type or encoding that is not spoken here.
+    Format,
+    /// Larger than a request may be.
+    TooLarge,
+    /// Bytes that do not decode.
+    Malformed,
+    /// Too many bytes of requests in flight.
+    Busy,
+    /// The database takes no writes now: disk full, read-only, closing.
+    Storage,
+}
+
+impl Refusal {
+    pub(crate) const ALL: [Self; 5] = [Self::Format, Self::TooLarge, Self::Malformed, Self::Busy, Self::Storage];
+
+    /// Name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::Busy => "busy",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that was answered, or left by its client (`code` 499).
+    pub(crate) fn request(&self, path: &Arc<str>, code: u16, duration: Duration) {
+        // A panic while counting leaves counts, nothing that could be inconsistent.
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = paths.entry(path.clone()).or_default();
+        *stats.codes.entry(code).or_default() += 1;
+        let seconds = duration.as_secs_f64();
+        stats.durations[DURATION_BOUNDS_S.partition_point(|&bound| bound < seconds)] += 1;
+        stats.seconds += seconds;
+    }
+
+    pub(crate) fn refused(&self, why: Refusal) {
+        self.write_refusals[why as usize].add(1);
+    }
+
+    /// Requests by path.
+    pub(crate) fn paths(&self) -> BTreeMap<Arc<str>, PathStats> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
