@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tsq::promql::Engine;
 use tsq::{Clock, Db, SystemClock};
 
+use crate::api::BufferPool;
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
 use crate::work::{Budget, Turnstile};
@@ -23,10 +24,12 @@ pub(crate) struct App {
     pub(crate) writes: Arc<Semaphore>,
     /// Bytes of write requests in flight, received and decoded.
     pub(crate) request_bytes: Arc<Budget>,
+    pub(crate) write_buffers: BufferPool,
     pub(crate) metrics: Metrics,
     pub(crate) started_ms: i64,
     clock: SystemClock,
     pub(crate) working_dir: PathBuf,
+    pub(crate) hostname: String,
     db: OnceLock<Db>,
     /// How long the accept loop waits for requests in flight, in milliseconds.
     patience_ms: AtomicU64,
@@ -41,10 +44,12 @@ impl App {
             queries: Turnstile::new(limits.queries_running, limits.queries_waiting, limits.query_wait),
             writes: Arc::new(Semaphore::new(limits.writes_running.max(1))),
             request_bytes: Budget::new(limits.decoded_total_bytes),
+            write_buffers: BufferPool::default(),
             metrics: Metrics::default(),
             started_ms: clock.now_ms(),
             clock,
             working_dir: std::env::current_dir().unwrap_or_default(),
+            hostname: hostname(),
             db: OnceLock::new(),
             patience_ms: AtomicU64::new(0),
             config,
@@ -66,6 +71,14 @@ impl App {
         self.clock.now_ms()
     }
 
+    /// Turns that a write request of this decoded size takes: all turns together are worth one request of the largest
+    /// size, because decoding takes a multiple of a request's bytes.
+    pub(crate) fn write_turns(&self, decoded_bytes: usize) -> u32 {
+        let turns = self.config.limits.writes_running.max(1);
+        let bytes_per_turn = (self.config.limits.request_bytes / turns).max(1);
+        u32::try_from((decoded_bytes / bytes_per_turn).clamp(1, turns)).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn begin_stop(&self, patience: Duration) {
         self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
     }
@@ -73,4 +86,9 @@ impl App {
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms.load(Ordering::Acquire))
     }
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }

@@ -10,7 +10,9 @@ mod app;
 mod config;
 mod error;
 mod http;
+mod metrics;
 mod server;
+mod work;
 
 pub use config::{ServerConfig, ServerLimits};
 pub use error::ServeError;

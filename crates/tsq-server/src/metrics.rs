@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tsq::{Appended, RejectReason};
+
 /// Upper bounds of the request duration histogram, in seconds.
 pub(crate) const DURATION_BOUNDS_S: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
@@ -42,8 +44,10 @@ pub(crate) struct Metrics {
     pub(crate) exemplars: Counter,
     /// Write requests refused as a whole, by what was wrong.
     pub(crate) write_refusals: [Counter; Refusal::ALL.len()],
-    /// Samples refused within requests that were stored otherwise.
-    pub(crate) rejected: Counter,
+    /// Samples refused one by one, by reason.
+    pub(crate) rejected: [Counter; RejectReason::ALL.len()],
+    /// Samples refused one by one beyond those of which an answer names the reason.
+    pub(crate) rejected_unlisted: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) decoded_bytes: Counter,
     pub(crate) queries: Counter,
@@ -97,6 +101,17 @@ impl Metrics {
 
     pub(crate) fn refused(&self, why: Refusal) {
         self.write_refusals[why as usize].add(1);
+    }
+
+    /// Counts the refusals of a request.
+    pub(crate) fn rejections(&self, appended: &Appended) {
+        let mut listed = 0;
+        for rejection in &appended.rejections {
+            let place = RejectReason::ALL.iter().position(|&reason| reason == rejection.reason);
+            place.map_or(&self.rejected_unlisted, |at| &self.rejected[at]).add(rejection.samples);
+            listed += rejection.samples;
+        }
+        self.rejected_unlisted.add(appended.rejected.saturating_sub(listed));
     }
 
     /// Requests by path.

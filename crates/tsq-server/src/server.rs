@@ -219,6 +219,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiv
                 continue;
             }
         };
+        app.metrics.connections.add(1);
         let io = TokioIo::new(prepare(stream, &app.config));
         let connection = graceful.watch(builder.serve_connection(io, service.clone()).into_owned());
         tokio::spawn(async move {

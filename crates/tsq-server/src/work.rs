@@ -38,7 +38,8 @@ impl Turnstile {
         match tokio::time::timeout(self.wait, self.slots.clone().acquire_owned()).await {
             Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
             Err(_) => {
-                let message = format!("the query waited {:?} in the queue behind {} others", self.wait, self.running_max);
+                let message =
+                    format!("the query waited {:?} in the queue behind {} others", self.wait, self.running_max);
                 Err(ApiError::new(ErrorType::Timeout, message))
             }
         }

@@ -5,12 +5,8 @@ use super::{Cost, Endpoint, Methods};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;
 
-pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
-    path: "/api/v1/admin/tsdb/compact",
-    methods: Methods::Change,
-    cost: Cost::Small,
-    run: compact,
-}];
+pub(super) static ENDPOINTS: &[Endpoint] =
+    &[Endpoint { path: "/api/v1/admin/tsdb/compact", methods: Methods::Change, cost: Cost::Small, run: compact }];
 
 /// Flushes the head and compacts; answers when that is done.
 fn compact(call: &Call) -> Result<Answer, ApiError> {

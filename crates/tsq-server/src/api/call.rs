@@ -49,7 +49,8 @@ impl Call {
             return Err(ApiError::new(ErrorType::Timeout, format!("the request took longer than {timeout:?}")));
         }
         if answer.data.len() > bytes_max {
-            let message = format!("the answer is larger than {bytes_max} bytes: narrow match[], start and end, or set limit");
+            let message =
+                format!("the answer is larger than {bytes_max} bytes: narrow match[], start and end, or set limit");
             return Err(ApiError::new(ErrorType::Execution, message));
         }
         Ok(())
@@ -126,7 +127,8 @@ async fn read_params(app: &App, request: Request) -> Result<Params, ApiError> {
     let mut params = Params::default();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_form = media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    let is_form =
+        media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
     if request.method() == Method::POST && is_form {
         params.parse(&read_form(app, request).await?)?;
     }

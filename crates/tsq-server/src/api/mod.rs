@@ -2,6 +2,9 @@
 
 mod admin;
 mod call;
+mod cardinality;
+mod exemplars;
+mod format;
 mod health;
 mod observe;
 mod own_metrics;
@@ -23,6 +26,8 @@ use crate::app::App;
 use crate::http::answer::{Answer, text};
 use crate::http::error::ApiError;
 use call::Call;
+
+pub(crate) use write::BufferPool;
 
 /// One path of `/api/v1` whose handler is ordinary blocking code.
 #[derive(Debug)]
@@ -54,7 +59,16 @@ pub(crate) enum Cost {
 }
 
 /// All APIs.
-static APIS: &[&[Endpoint]] = &[query::ENDPOINTS, series::ENDPOINTS, rules::ENDPOINTS, status::ENDPOINTS, admin::ENDPOINTS];
+static APIS: &[&[Endpoint]] = &[
+    query::ENDPOINTS,
+    exemplars::ENDPOINTS,
+    series::ENDPOINTS,
+    format::ENDPOINTS,
+    rules::ENDPOINTS,
+    status::ENDPOINTS,
+    cardinality::ENDPOINTS,
+    admin::ENDPOINTS,
+];
 
 /// All paths.
 pub(crate) fn router(app: Arc<App>) -> Router {

@@ -1,11 +1,9 @@
-//! `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query`.
+//! `query` and `query_range`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tsq::promql::{self, QueryOptions, SampleValue, Value};
-use tsq::{Exemplar, Labels, Source, TimeRange};
 
 use super::call::Call;
 use super::{Cost, Endpoint, Methods};
@@ -16,7 +14,6 @@ use crate::http::json;
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/query", methods: Methods::GetPost, cost: Cost::Reads, run: instant },
     Endpoint { path: "/api/v1/query_range", methods: Methods::GetPost, cost: Cost::Reads, run: range },
-    Endpoint { path: "/api/v1/query_exemplars", methods: Methods::GetPost, cost: Cost::Reads, run: exemplars },
 ];
 
 fn instant(call: &Call) -> Result<Answer, ApiError> {
@@ -64,7 +61,7 @@ fn with_thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -195,11 +192,8 @@ impl QueryStats {
             exec_queue_time: queued.as_secs_f64(),
             exec_total_time: (queued + evaluated).as_secs_f64(),
         };
-        let samples = SampleStats {
-            total_queryable_samples: stats.samples,
-            series: stats.series,
-            peak_bytes: stats.peak_bytes,
-        };
+        let samples =
+            SampleStats { total_queryable_samples: stats.samples, series: stats.series, peak_bytes: stats.peak_bytes };
         Self { timings, samples }
     }
 }

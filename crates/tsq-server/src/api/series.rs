@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use tsq::promql::parse_selector;
 use tsq::{Labels, Matcher, Metadata, Series, SeriesStream, Source, TimeRange};
 
 use super::call::Call;
@@ -10,7 +11,6 @@ use crate::http::answer::Answer;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::names;
-use crate::selectors;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/series", methods: Methods::GetPost, cost: Cost::Reads, run: series },
@@ -22,7 +22,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 /// Series that are read from a selection at once.
 const BATCH: usize = 256;
 
-fn time_range(call: &Call) -> Result<TimeRange, ApiError> {
+/// The range of `start` and `end`, everything by default.
+pub(super) fn time_range(call: &Call) -> Result<TimeRange, ApiError> {
     let min_ms = call.params.time_or("start", TimeRange::ALL.min_ms)?;
     let max_ms = call.params.time_or("end", TimeRange::ALL.max_ms)?;
     Ok(TimeRange::new(min_ms, max_ms))
@@ -30,13 +31,7 @@ fn time_range(call: &Call) -> Result<TimeRange, ApiError> {
 
 /// The matchers of each `match[]`.
 fn matcher_sets(call: &Call) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    let parse = |text| {
-        let matchers = selectors::parse(text).map_err(|error| ApiError::parameter("match[]", error))?;
-        if matchers.iter().all(Matcher::matches_empty) {
-            return Err(ApiError::parameter("match[]", "match[] must contain at least one non-empty matcher"));
-        }
-        Ok(matchers)
-    };
+    let parse = |text| parse_selector(text).map_err(|error| ApiError::parameter("match[]", error));
     call.params.all("match[]").map(parse).collect()
 }
 

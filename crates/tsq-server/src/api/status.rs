@@ -1,9 +1,8 @@
 //! `status/...`: what runs here, with which settings, holding what.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tsq::{Source, TimeRange};
 
 use super::call::Call;
 use super::{Cost, Endpoint, Methods};
@@ -16,7 +15,6 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     small("/api/v1/status/config", config),
     small("/api/v1/status/flags", flags),
     small("/api/v1/status/runtimeinfo", runtime_info),
-    Endpoint { path: "/api/v1/status/tsdb", methods: Methods::Get, cost: Cost::Reads, run: tsdb },
 ];
 
 const fn small(path: &'static str, run: fn(&Call) -> Result<Answer, ApiError>) -> Endpoint {
@@ -144,30 +142,4 @@ fn retention(db: &tsq::Db) -> String {
         (None, Some(bytes)) => format!("{bytes}B"),
         (Some(age), Some(bytes)) => format!("{age:?} or {bytes}B"),
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TsdbStatus {
-    head_stats: HeadStats,
-    series_count_by_metric_name: Vec<NamedCount>,
-    label_value_count_by_label_name: Vec<NamedCount>,
-    memory_in_bytes_by_label_name: Vec<NamedCount>,
-    series_count_by_label_value_pair: Vec<NamedCount>,
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadStats {
-    num_series: u64,
-    num_label_pairs: u64,
-    chunk_count: u64,
-    min_time: i64,
-    max_time: i64,
-}
-
-#[derive(Serialize)]
-struct NamedCount {
-    name: String,
-    value: u64,
 }

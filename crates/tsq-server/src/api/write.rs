@@ -14,7 +14,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -138,7 +138,8 @@ async fn receive(app: &Arc<App>, version: Version, request: Request) -> Result<R
     let declared = declared_len(&body).unwrap_or(0).min(app.config.limits.request_bytes);
     take(app, &mut lease, declared)?;
     let turns = app.write_turns(declared);
-    let Ok(turn) = tokio::time::timeout(app.config.limits.query_wait, app.writes.clone().acquire_many_owned(turns)).await
+    let Ok(turn) =
+        tokio::time::timeout(app.config.limits.query_wait, app.writes.clone().acquire_many_owned(turns)).await
     else {
         app.metrics.refused(Refusal::Busy);
         return Err(Reply::later("too many write requests are waiting"));
@@ -176,7 +177,7 @@ async fn read_frames(app: &App, mut body: Body, lease: &mut Lease) -> Result<Vec
     let decoded_max = app.config.limits.request_bytes;
     // What snappy makes of a request that it cannot shrink.
     let received_max = decoded_max + decoded_max / 6 + 32;
-    let announced = http_body::Body::size_hint(&body).exact().and_then(|len| usize::try_from(len).ok());
+    let announced = HttpBody::size_hint(&body).exact().and_then(|len| usize::try_from(len).ok());
     let mut read = Vec::with_capacity(announced.unwrap_or(0).min(KEPT_BYTES).min(received_max));
     if announced.is_some_and(|len| len > received_max) {
         return Err(too_large(app, received_max));

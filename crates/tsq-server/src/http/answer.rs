@@ -30,6 +30,11 @@ impl Answer {
         Self { data, warnings: Vec::new(), infos: Vec::new() }
     }
 
+    /// An answer without content: 204.
+    pub(crate) fn empty() -> Self {
+        Self { data: Vec::new(), warnings: Vec::new(), infos: Vec::new() }
+    }
+
     /// Writes small, fixed shapes: fields in the order of their declaration.
     pub(crate) fn serialize(&mut self, value: &impl serde::Serialize) {
         serde_json::to_writer(&mut self.data, value).expect("plain structs become JSON, and memory takes it");
@@ -100,6 +105,11 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 /// The response to a request of `/api/v1`.
 pub(crate) fn api_response(result: Result<Answer, ApiError>, gzip: bool) -> Response {
     match result {
+        Ok(answer) if answer.data.is_empty() => {
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
         Ok(answer) => respond(StatusCode::OK, "application/json", answer.finish(), gzip),
         Err(error) => {
             let mut response = respond(error.error_type.status(), "application/json", error_json(&error), gzip);
@@ -132,8 +142,7 @@ mod tests {
         let want = r#"{"status":"success","data":{},"warnings":["results truncated due to limit"],"infos":["i"]}"#;
         assert_eq!(String::from_utf8(answer.finish()).unwrap(), want);
         let error = ApiError::parameter("query", "1:5: parse error: \"x\"");
-        let want =
-            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: \"x\""}"#;
+        let want = r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: \"x\""}"#;
         assert_eq!(String::from_utf8(error_json(&error)).unwrap(), want);
     }
 
@@ -149,6 +158,8 @@ mod tests {
         assert!(!accepts_gzip(&HeaderMap::new()));
         let response = respond(StatusCode::OK, "text/plain", vec![b'a'; 5000], true);
         assert_eq!(response.headers()["content-encoding"], "gzip");
-        assert!(!respond(StatusCode::OK, "text/plain", vec![b'a'; 50], true).headers().contains_key("content-encoding"));
+        assert!(
+            !respond(StatusCode::OK, "text/plain", vec![b'a'; 50], true).headers().contains_key("content-encoding")
+        );
     }
 }

@@ -13,7 +13,6 @@ pub(crate) enum ErrorType {
     Canceled,
     Timeout,
     Internal,
-    NotFound,
     /// Too much is going on; the same request may succeed later.
     Unavailable,
     /// A page of another origin may not change anything.
@@ -28,7 +27,6 @@ impl ErrorType {
             Self::Canceled => ("canceled", 499),
             Self::Timeout => ("timeout", 503),
             Self::Internal => ("internal", 500),
-            Self::NotFound => ("not_found", 404),
             Self::Unavailable => ("unavailable", 503),
             Self::Forbidden => ("forbidden", 403),
         }

@@ -79,7 +79,7 @@ pub(crate) fn time(out: &mut Vec<u8>, time_ms: i64) {
     }
     let ms = time_ms.unsigned_abs();
     display(out, ms / 1000);
-    if ms % 1000 != 0 {
+    if !ms.is_multiple_of(1000) {
         write!(out, ".{:03}", ms % 1000).expect("writing to memory does not fail");
     }
 }
@@ -89,7 +89,8 @@ fn short_time(out: &mut Vec<u8>, time_ms: i64) {
     let start = out.len();
     time(out, time_ms);
     if out[start..].contains(&b'.') {
-        let kept = out[start..].iter().rposition(|&byte| byte != b'0').expect("a fraction has a digit that is not zero");
+        let kept =
+            out[start..].iter().rposition(|&byte| byte != b'0').expect("a fraction has a digit that is not zero");
         out.truncate(start + kept + 1);
     }
 }
@@ -194,7 +195,8 @@ struct Bucket {
 fn buckets(value: &Histogram) -> Vec<Bucket> {
     let mut buckets = Vec::with_capacity(value.negative.len() + 1 + value.positive.len());
     if value.schema == CUSTOM_BUCKETS_SCHEMA {
-        buckets.extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| custom(value, index, count)));
+        buckets
+            .extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| custom(value, index, count)));
         return buckets;
     }
     let schema = i32::from(value.schema);
@@ -313,7 +315,10 @@ mod tests {
 
     #[test]
     fn strings_are_escaped() {
-        assert_eq!(shown(|out| string(out, "a\"b\\c\nd\te\rf\u{1}é\u{7f}")), "\"a\\\"b\\\\c\\nd\\te\\rf\\u0001é\u{7f}\"");
+        assert_eq!(
+            shown(|out| string(out, "a\"b\\c\nd\te\rf\u{1}é\u{7f}")),
+            "\"a\\\"b\\\\c\\nd\\te\\rf\\u0001é\u{7f}\""
+        );
         let set = Labels::from_pairs([("__name__", "up"), ("b", "x\"y")]).unwrap();
         assert_eq!(shown(|out| labels(out, &set)), r#"{"__name__":"up","b":"x\"y"}"#);
         assert_eq!(shown(|out| labels(out, &Labels::empty())), "{}");
@@ -366,9 +371,7 @@ mod tests {
             custom_values: vec![0.5, 2.0],
             ..Histogram::default()
         };
-        let want = concat!(
-            r#"{"count":"6","sum":"9.5","buckets":[[3,"-Inf","0.5","1"],[0,"0.5","2","2"],[0,"2","+Inf","3"]]}"#
-        );
+        let want = r#"{"count":"6","sum":"9.5","buckets":[[3,"-Inf","0.5","1"],[0,"0.5","2","2"],[0,"2","+Inf","3"]]}"#;
         assert_eq!(shown(|out| histogram(out, &value)), want);
     }
 
@@ -399,9 +402,6 @@ mod tests {
     #[test]
     fn exemplars_have_labels_first() {
         let one = Exemplar { labels: Labels::from_pairs([("trace_id", "7")]).unwrap(), value: 0.25, time_ms: 1500 };
-        assert_eq!(
-            shown(|out| exemplar(out, &one)),
-            r#"{"labels":{"trace_id":"7"},"value":"0.25","timestamp":1.500}"#
-        );
+        assert_eq!(shown(|out| exemplar(out, &one)), r#"{"labels":{"trace_id":"7"},"value":"0.25","timestamp":1.500}"#);
     }
 }

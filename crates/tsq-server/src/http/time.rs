@@ -30,8 +30,15 @@ pub(crate) fn parse_duration_ms(text: &str) -> Option<i64> {
 }
 
 /// Units in the order in which they must come.
-const UNITS: [(&str, i64); 7] =
-    [("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, i64); 7] = [
+    ("y", 31_536_000_000),
+    ("w", 604_800_000),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 fn parse_units(text: &str) -> Option<i64> {
     let (mut rest, mut total, mut next_unit) = (text, 0_i64, 0);
