@@ -19,6 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use tsq::{Appended, Batch, Db, LabelSource, RejectReason, Rejection};
 use tsq_ingest::remote_write::{Counts, V1Labels, decode_v1, decode_v2, decompress};
@@ -162,9 +163,16 @@ fn take(app: &App, lease: &mut Lease, bytes: usize) -> Result<(), Reply> {
     Err(Reply::later(format!("write requests in flight would take more than {total} bytes")))
 }
 
-async fn read_body(app: &App, body: Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
+async fn read_body(app: &App, mut body: Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
     let patience = app.config.limits.body_timeout;
-    match tokio::time::timeout(patience, read_frames(app, body, lease)).await {
+    let whole = async {
+        let read = read_frames(app, &mut body, lease).await;
+        if read.is_err() {
+            drain(&mut body, 4 * app.config.limits.request_bytes).await;
+        }
+        read
+    };
+    match tokio::time::timeout(patience, whole).await {
         Ok(read) => read,
         Err(_) => {
             app.metrics.refused(Refusal::Malformed);
@@ -173,11 +181,25 @@ async fn read_body(app: &App, body: Body, lease: &mut Lease) -> Result<Vec<u8>, 
     }
 }
 
-async fn read_frames(app: &App, mut body: Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
+/// Reads what is left of a refused body, within reason: most senders look for an answer only after they have sent
+/// everything, and would see a broken connection instead.
+async fn drain(body: &mut Body, bytes_max: usize) {
+    let mut left = bytes_max;
+    if body.size_hint().lower() > bytes_max as u64 {
+        return;
+    }
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, Bytes::len);
+        let Some(less) = left.checked_sub(len) else { return };
+        left = less;
+    }
+}
+
+async fn read_frames(app: &App, body: &mut Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
     let decoded_max = app.config.limits.request_bytes;
     // What snappy makes of a request that it cannot shrink.
     let received_max = decoded_max + decoded_max / 6 + 32;
-    let announced = HttpBody::size_hint(&body).exact().and_then(|len| usize::try_from(len).ok());
+    let announced = body.size_hint().exact().and_then(|len| usize::try_from(len).ok());
     let mut read = Vec::with_capacity(announced.unwrap_or(0).min(KEPT_BYTES).min(received_max));
     if announced.is_some_and(|len| len > received_max) {
         return Err(too_large(app, received_max));
