@@ -22,6 +22,7 @@ pub use answer::{Answer, MatrixSeries, QueryError, QueryErrorKind, SampleValue, 
 pub use engine::{CancelFlag, Engine, EngineOptions, QueryOptions};
 pub use error::{ParseError, position};
 pub use format::{format_plain, format_value};
+pub use kernels::histogram::{HistogramBucket, histogram_buckets};
 pub use parser::{parse, parse_selector};
 pub use printer::format;
 pub use regex::{GoPattern, compile_pattern};

@@ -3,14 +3,31 @@
 //! A kernel takes slices and returns values. What it wants to say about its input it adds to [`Notes`]; the evaluator
 //! turns notes into annotations with a metric name and a position. Semantics are those of Prometheus 3.14.
 
+pub(crate) mod aggregate;
+pub(crate) mod binary;
 pub(crate) mod calendar;
+pub(crate) mod classic;
+mod extended;
+pub(crate) mod histogram;
+pub(crate) mod kahan;
+pub(crate) mod math;
 mod note;
+mod over_time;
+mod rate;
+mod trend;
+mod window_functions;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use tsq_core::Histogram;
 
+pub(crate) use extended::{extended_floats, smoothed_instant};
 pub(crate) use note::{ForcedMonotonicity, HistogramOperation, Note, Notes, Severity};
+pub(crate) use trend::check_smoothing_factors;
+pub(crate) use window_functions::{WINDOW_FUNCTIONS, WindowFunction};
 
 /// The samples of one series in the range `(start_ms, end_ms]`, staleness markers removed, times ascending.
 ///
@@ -30,12 +47,14 @@ pub(crate) struct Window<'a> {
     pub start_ms: i64,
     /// End of the range (inside of it).
     pub end_ms: i64,
+    /// Evaluation time: later than the end by the offset, and the end itself without one.
+    pub time_ms: i64,
 }
 
 impl Window<'_> {
     /// Length of the range in seconds.
     pub(crate) fn range_s(&self) -> f64 {
-        (self.end_ms - self.start_ms) as f64 / 1000.0
+        self.end_ms.saturating_sub(self.start_ms) as f64 / 1000.0
     }
 
     /// Whether it holds both floats and histograms.

@@ -1,0 +1,141 @@
+//! Binary operators on samples: floats, native histograms, and mixes of them.
+
+use tsq_core::{Histogram, ResetHint};
+
+use super::histogram::{self, Combined, HistogramSum, Keep};
+use super::{HistogramOperation, Note, Notes, Out, math};
+use crate::ast::BinaryOp;
+
+/// One side of an operator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operand<'a> {
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(&'a Histogram),
+}
+
+impl Operand<'_> {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Float(_) => "float",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// An arithmetic or trim operator. `Out::None` and a note if it has no meaning for these kinds of samples.
+pub(crate) fn arithmetic(op: BinaryOp, left: Operand<'_>, right: Operand<'_>, notes: &mut Notes) -> Out {
+    use Operand::{Float, Histogram};
+    let out = match (op, left, right) {
+        (_, Float(a), Float(b)) => math::arithmetic(op, a, b).map(Out::Float),
+        (BinaryOp::Mul, Float(factor), Histogram(h)) | (BinaryOp::Mul, Histogram(h), Float(factor)) => {
+            Some(changed(h, |h| histogram::scale(h, factor)))
+        }
+        (BinaryOp::Div, Histogram(h), Float(divisor)) => Some(changed(h, |h| histogram::divide(h, divisor))),
+        (BinaryOp::TrimUpper, Histogram(h), Float(at)) => Some(trimmed(h, at, Keep::Below)),
+        (BinaryOp::TrimLower, Histogram(h), Float(at)) => Some(trimmed(h, at, Keep::Above)),
+        (BinaryOp::Add | BinaryOp::Sub, Histogram(a), Histogram(b)) => Some(sum_or_difference(op, a, b, notes)),
+        _ => None,
+    };
+    out.unwrap_or_else(|| {
+        note_incompatible(op, left, right, notes);
+        Out::None
+    })
+}
+
+/// A comparison. `None` and a note if it has no meaning for these kinds of samples.
+pub(crate) fn compare(op: BinaryOp, left: Operand<'_>, right: Operand<'_>, notes: &mut Notes) -> Option<bool> {
+    let result = match (op, left, right) {
+        (_, Operand::Float(a), Operand::Float(b)) => math::compare(op, a, b),
+        (BinaryOp::Equal, Operand::Histogram(a), Operand::Histogram(b)) => Some(histogram::equal(a, b)),
+        (BinaryOp::NotEqual, Operand::Histogram(a), Operand::Histogram(b)) => Some(!histogram::equal(a, b)),
+        _ => None,
+    };
+    if result.is_none() {
+        note_incompatible(op, left, right, notes);
+    }
+    result
+}
+
+/// `-v`
+pub(crate) fn negate(value: Operand<'_>) -> Out {
+    match value {
+        Operand::Float(value) => Out::Float(-value),
+        Operand::Histogram(h) => {
+            let mut negated = h.clone();
+            histogram::scale(&mut negated, -1.0);
+            Out::Histogram(Box::new(negated))
+        }
+    }
+}
+
+fn changed(h: &Histogram, change: impl FnOnce(&mut Histogram)) -> Out {
+    let mut result = h.clone();
+    change(&mut result);
+    histogram::compact(&mut result);
+    Out::Histogram(Box::new(result))
+}
+
+fn trimmed(h: &Histogram, at: f64, keep: Keep) -> Out {
+    let mut result = h.clone();
+    histogram::trim(&mut result, at, keep);
+    Out::Histogram(Box::new(result))
+}
+
+fn sum_or_difference(op: BinaryOp, a: &Histogram, b: &Histogram, notes: &mut Notes) -> Out {
+    let subtract = op == BinaryOp::Sub;
+    let mut sum = HistogramSum::new(a);
+    let (combined, operation) = if subtract {
+        (sum.sub(b), HistogramOperation::Subtraction)
+    } else {
+        (sum.add(b), HistogramOperation::Addition)
+    };
+    let Ok(combined) = combined else {
+        notes.add(Note::IncompatibleBucketLayout(symbol(op)));
+        return Out::None;
+    };
+    if combined.reset_collision {
+        notes.add(Note::CounterResetCollision(operation));
+    }
+    note_reconciled(combined, operation, notes);
+    if subtract {
+        sum.set_reset_hint(ResetHint::Gauge);
+    }
+    Out::Histogram(Box::new(sum.finish_compact()))
+}
+
+/// Notes reconciled custom bounds.
+pub(super) fn note_reconciled(combined: Combined, operation: HistogramOperation, notes: &mut Notes) {
+    if combined.bounds_reconciled {
+        notes.add(Note::MismatchedCustomBuckets(operation));
+    }
+}
+
+fn note_incompatible(op: BinaryOp, left: Operand<'_>, right: Operand<'_>, notes: &mut Notes) {
+    notes.add(Note::IncompatibleTypes { left: left.kind(), operator: symbol(op), right: right.kind() });
+}
+
+/// How an operator is written.
+pub(crate) fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Sub => "-",
+        BinaryOp::Mul => "*",
+        BinaryOp::Div => "/",
+        BinaryOp::Mod => "%",
+        BinaryOp::Pow => "^",
+        BinaryOp::Atan2 => "atan2",
+        BinaryOp::Equal => "==",
+        BinaryOp::NotEqual => "!=",
+        BinaryOp::Less => "<",
+        BinaryOp::LessEqual => "<=",
+        BinaryOp::Greater => ">",
+        BinaryOp::GreaterEqual => ">=",
+        BinaryOp::And => "and",
+        BinaryOp::Or => "or",
+        BinaryOp::Unless => "unless",
+        BinaryOp::TrimUpper => "</",
+        BinaryOp::TrimLower => ">/",
+    }
+}

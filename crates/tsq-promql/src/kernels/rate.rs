@@ -1,0 +1,260 @@
+//! How a counter or gauge moves within a range: `rate`, `increase`, `delta`, `irate`, `idelta`, `resets`, `changes`.
+
+use std::sync::Arc;
+
+use tsq_core::{Histogram, ResetHint};
+
+use super::binary::note_reconciled;
+use super::histogram::{self, HistogramSum, detect_reset, uses_custom_buckets};
+use super::over_time::note_mixed;
+use super::{HistogramOperation, Note, Notes, Out, Window};
+
+/// What to make of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Per second, of a counter.
+    Rate,
+    /// Of a counter.
+    Increase,
+    /// Of a gauge.
+    Delta,
+}
+
+impl Move {
+    pub(super) fn is_counter(self) -> bool {
+        self != Self::Delta
+    }
+}
+
+/// `rate`
+pub(crate) fn rate(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
+    extrapolated(window, Move::Rate, notes)
+}
+
+/// `increase`
+pub(crate) fn increase(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
+    extrapolated(window, Move::Increase, notes)
+}
+
+/// `delta`
+pub(crate) fn delta(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
+    extrapolated(window, Move::Delta, notes)
+}
+
+/// `irate`
+pub(crate) fn irate(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
+    of_last_two(window, true, notes)
+}
+
+/// `idelta`
+pub(crate) fn idelta(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
+    of_last_two(window, false, notes)
+}
+
+/// `resets`: from one sample to the next, a change between float and histogram among them.
+pub(crate) fn resets(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
+    count_pairs(window, |before, after| match (before, after) {
+        (Sample::Float(before), Sample::Float(after)) => after < before,
+        (Sample::Histogram(before), Sample::Histogram(after)) => detect_reset(after, before),
+        _ => true,
+    })
+}
+
+/// `changes`: from one sample to the next; NaN equals NaN.
+pub(crate) fn changes(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
+    count_pairs(window, |before, after| match (before, after) {
+        (Sample::Float(before), Sample::Float(after)) => before != after && !(before.is_nan() && after.is_nan()),
+        (Sample::Histogram(before), Sample::Histogram(after)) => !histogram::equal(before, after),
+        _ => true,
+    })
+}
+
+/// The difference between the last and the first sample, resets made up for, extended to the whole range.
+fn extrapolated(window: &Window<'_>, what: Move, notes: &mut Notes) -> Out {
+    if note_mixed(window, notes) {
+        return Out::None;
+    }
+    let of_histograms = window.values.is_empty();
+    let times = if of_histograms { window.histogram_times } else { window.times };
+    let [first_ms, .., last_ms] = *times else { return Out::None };
+    let span = Span { first_ms, last_ms, intervals: (times.len() - 1) as f64 };
+    if of_histograms {
+        let Some(mut result) = histogram_move(window.histograms, what.is_counter(), notes) else { return Out::None };
+        let start = what.is_counter().then(|| Start { value: window.histograms[0].count, increase: result.count });
+        histogram::scale(&mut result, span.factor(window, start.as_ref(), what));
+        Out::Histogram(Box::new(result))
+    } else {
+        let values = window.values;
+        let result = float_move(values, what.is_counter());
+        let start = what.is_counter().then_some(Start { value: values[0], increase: result });
+        Out::Float(result * span.factor(window, start.as_ref(), what))
+    }
+}
+
+/// The time between the first and the last sample.
+struct Span {
+    first_ms: i64,
+    last_ms: i64,
+    intervals: f64,
+}
+
+/// Where a counter started in the range, and by how much it rose.
+struct Start {
+    value: f64,
+    increase: f64,
+}
+
+impl Span {
+    /// What a difference over the span is multiplied with to become one over the range.
+    ///
+    /// The span is extended to an edge of the range if that is nearer than 1.1 mean intervals, else by half an interval,
+    /// as the series then seems to begin or end within the range. A counter is not extended to where it would be
+    /// negative.
+    fn factor(&self, window: &Window<'_>, counter: Option<&Start>, what: Move) -> f64 {
+        let seconds = |from_ms: i64, to_ms: i64| to_ms.saturating_sub(from_ms) as f64 / 1000.0;
+        let sampled_s = seconds(self.first_ms, self.last_ms);
+        let interval_s = sampled_s / self.intervals;
+        let near_s = interval_s * 1.1;
+        let extend = |edge_s: f64| if edge_s >= near_s { interval_s / 2.0 } else { edge_s };
+        let mut before_s = extend(seconds(window.start_ms, self.first_ms));
+        if let Some(&Start { value, increase }) = counter
+            && increase > 0.0
+            && value >= 0.0
+        {
+            before_s = before_s.min(sampled_s * (value / increase));
+        }
+        let after_s = extend(seconds(self.last_ms, window.end_ms));
+        let factor = if sampled_s == 0.0 { 1.0 } else { (sampled_s + before_s + after_s) / sampled_s };
+        if what == Move::Rate { factor / window.range_s() } else { factor }
+    }
+}
+
+fn float_move(values: &[f64], counter: bool) -> f64 {
+    let [first, .., last] = *values else { return 0.0 };
+    let resets = values.windows(2).filter(|pair| counter && pair[1] < pair[0]);
+    resets.fold(last - first, |total, pair| total + pair[0])
+}
+
+/// The difference of the last and the first of at least two histograms. `None` if they do not fit together.
+fn histogram_move(all: &[Arc<Histogram>], counter: bool, notes: &mut Notes) -> Option<Histogram> {
+    let [first, second, ..] = all else { return None };
+    let last = all.last()?;
+    if counter && all.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
+        notes.add(Note::NativeHistogramNotCounter);
+    }
+    // A first sample that ends in a reset counts for nothing: its buckets may be of any kind.
+    let reset_at_once = counter && detect_reset(second, first);
+    let custom = uses_custom_buckets(if reset_at_once { second } else { first });
+    let rest = if counter { &all[1..] } else { std::slice::from_ref(last) };
+    if rest.iter().any(|h| uses_custom_buckets(h) != custom) {
+        notes.add(Note::MixedExponentialCustom);
+        return None;
+    }
+    let mut total = HistogramSum::new(last);
+    let nothing =
+        Histogram { schema: second.schema, custom_values: second.custom_values.clone(), ..Histogram::default() };
+    let base = if reset_at_once { &nothing } else { &**first };
+    total.coarsen(rest.iter().map(|h| h.schema).fold(base.schema, i8::min));
+    note_reconciled(total.sub(base).ok()?, HistogramOperation::Subtraction, notes);
+    if counter {
+        let skipped = usize::from(reset_at_once);
+        for pair in all[skipped..].windows(2).filter(|pair| detect_reset(&pair[1], &pair[0])) {
+            note_reconciled(total.add(&pair[0]).ok()?, HistogramOperation::Addition, notes);
+        }
+    } else if first.reset_hint != ResetHint::Gauge || last.reset_hint != ResetHint::Gauge {
+        notes.add(Note::NativeHistogramNotGauge);
+    }
+    total.set_reset_hint(ResetHint::Gauge);
+    Some(total.finish_compact())
+}
+
+/// A sample of either kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sample<'a> {
+    Float(f64),
+    Histogram(&'a Histogram),
+}
+
+/// All samples by time; at equal times the float comes first.
+pub(super) fn merged<'a>(window: &Window<'a>) -> impl Iterator<Item = (i64, Sample<'a>)> + use<'a> {
+    let floats = window.times.iter().zip(window.values).map(|(&time, &value)| (time, Sample::Float(value)));
+    let histograms = window.histogram_times.iter().zip(window.histograms);
+    let mut histograms = histograms.map(|(&time, h)| (time, Sample::Histogram(h))).peekable();
+    let mut floats = floats.peekable();
+    std::iter::from_fn(move || match (floats.peek(), histograms.peek()) {
+        (Some(float), Some(histogram)) if histogram.0 < float.0 => histograms.next(),
+        (None, _) => histograms.next(),
+        _ => floats.next(),
+    })
+}
+
+fn count_pairs(window: &Window<'_>, counts: impl Fn(Sample<'_>, Sample<'_>) -> bool) -> Out {
+    let mut samples = merged(window);
+    let Some((_, mut before)) = samples.next() else { return Out::None };
+    let mut count = 0_u64;
+    for (_, sample) in samples {
+        count += u64::from(counts(before, sample));
+        before = sample;
+    }
+    Out::Float(count as f64)
+}
+
+/// The last two samples of any kind.
+fn last_two<'a>(window: &Window<'a>) -> Option<[(i64, Sample<'a>); 2]> {
+    let float = |back: usize| {
+        let at = window.values.len().checked_sub(back)?;
+        Some((*window.times.get(at)?, Sample::Float(window.values[at])))
+    };
+    let histogram = |back: usize| {
+        let at = window.histograms.len().checked_sub(back)?;
+        Some((*window.histogram_times.get(at)?, Sample::Histogram(&window.histograms[at])))
+    };
+    let mut all: Vec<_> = [float(2), float(1), histogram(2), histogram(1)].into_iter().flatten().collect();
+    all.sort_by_key(|(time, _)| *time);
+    all.last_chunk().copied()
+}
+
+fn of_last_two(window: &Window<'_>, counter: bool, notes: &mut Notes) -> Out {
+    let Some([(before_ms, before), (after_ms, after)]) = last_two(window) else { return Out::None };
+    if before_ms == after_ms {
+        return Out::None;
+    }
+    let interval_s = after_ms.saturating_sub(before_ms) as f64 / 1000.0;
+    match (before, after) {
+        (Sample::Float(before), Sample::Float(after)) => {
+            let change = if counter && after < before { after } else { after - before };
+            Out::Float(if counter { change / interval_s } else { change })
+        }
+        (Sample::Histogram(before), Sample::Histogram(after)) => {
+            let Some(mut change) = histogram_change(before, after, counter, notes) else { return Out::None };
+            if counter {
+                histogram::divide(&mut change, interval_s);
+            }
+            Out::Histogram(Box::new(change))
+        }
+        _ => {
+            notes.add(Note::MixedFloatsHistograms);
+            Out::None
+        }
+    }
+}
+
+fn histogram_change(before: &Histogram, after: &Histogram, counter: bool, notes: &mut Notes) -> Option<Histogram> {
+    let gauges = [before, after].map(|h| h.reset_hint == ResetHint::Gauge);
+    if counter && gauges.contains(&true) {
+        notes.add(Note::NativeHistogramNotCounter);
+    }
+    if !counter && gauges.contains(&false) {
+        notes.add(Note::NativeHistogramNotGauge);
+    }
+    let mut change = HistogramSum::new(after);
+    if !counter || !detect_reset(after, before) {
+        let Ok(combined) = change.sub(before) else {
+            notes.add(Note::MixedExponentialCustom);
+            return None;
+        };
+        note_reconciled(combined, HistogramOperation::Subtraction, notes);
+    }
+    change.set_reset_hint(ResetHint::Gauge);
+    Some(change.finish_compact())
+}
