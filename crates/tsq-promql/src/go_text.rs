@@ -53,12 +53,14 @@ pub(crate) fn decimal(value: f64) -> String {
     }
 }
 
-/// A float in shortest form, with an exponent when it is very large or small (`%v`).
+/// A float in shortest form, with an exponent below 1e-4 and from 1e6 (`%v`, `%g`).
 pub(crate) fn shortest(value: f64) -> String {
     let size = value.abs();
-    if !value.is_finite() || value == 0.0 || (1e-4..1e21).contains(&size) {
-        return decimal(value);
-    }
+    if !value.is_finite() || value == 0.0 || (1e-4..1e6).contains(&size) { decimal(value) } else { scientific(value) }
+}
+
+/// A finite float with an exponent of at least two digits, shortest form (`'e', -1`).
+pub(crate) fn scientific(value: f64) -> String {
     let text = format!("{value:e}");
     let (digits, exponent) = text.split_once('e').expect("`{:e}` always writes an exponent");
     let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
@@ -117,7 +119,9 @@ mod tests {
     fn floats_as_go_writes_them() {
         assert_eq!(decimal(1e21), "1000000000000000000000");
         assert_eq!(decimal(-0.0), "-0");
-        assert_eq!(shortest(1e21), "1e+21");
+        assert_eq!(shortest(1e6), "1e+06");
+        assert_eq!(shortest(123456.0), "123456");
+        assert_eq!(shortest(1234567.0), "1.234567e+06");
         assert_eq!(shortest(-1.5e-7), "-1.5e-07");
         assert_eq!(shortest(0.0001), "0.0001");
         assert_eq!(shortest(f64::INFINITY), "+Inf");

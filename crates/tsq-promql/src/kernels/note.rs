@@ -1,6 +1,7 @@
 //! What kernels have to say about their input: the annotations of Prometheus, without metric name and position.
 
-use crate::format::{format_short, format_time_s, quote};
+use crate::format::format_time_s;
+use crate::go_text::{quote, shortest};
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +112,9 @@ impl ForcedMonotonicity {
     fn details(&self) -> String {
         format!(
             ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
-            format_short(self.bucket_min),
-            format_short(self.bucket_max),
-            format_short(two_digits(self.diff_max)),
+            shortest(self.bucket_min),
+            shortest(self.bucket_max),
+            shortest(two_digits(self.diff_max)),
             self.samples,
             format_time_s(self.time_min_ms.div_euclid(1000)),
             format_time_s(self.time_max_ms.div_euclid(1000)),
@@ -177,11 +178,11 @@ impl Note {
         match self {
             Self::InvalidRatio { got, used } => format!(
                 "ratio value should be between -1 and 1, got {}, capping to {}",
-                format_short(*got),
-                format_short(*used)
+                shortest(*got),
+                shortest(*used)
             ),
             Self::InvalidQuantile(phi) => {
-                format!("quantile value should be between 0 and 1, got {}", format_short(*phi))
+                format!("quantile value should be between 0 and 1, got {}", shortest(*phi))
             }
             Self::BadBucketLabel(text) => {
                 format!("bucket label \"le\" is missing or has a malformed value of {}{for_metric}", quote(text))
