@@ -26,4 +26,4 @@ pub use kernels::histogram::{HistogramBucket, histogram_buckets};
 pub use parser::{parse, parse_selector};
 pub use printer::format;
 pub use regex::{GoPattern, compile_pattern};
-pub use signatures::ValueType;
+pub use signatures::{Arity, Signature, ValueType, signature};

@@ -40,7 +40,7 @@ impl fmt::Display for ValueType {
 
 /// How many arguments a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arity {
+pub enum Arity {
     /// As many as there are types.
     Exact,
     /// All types but the last must be given; then up to this many arguments of the last type.
@@ -51,11 +51,15 @@ pub(crate) enum Arity {
 
 /// A function as type checking sees it.
 #[derive(Debug)]
-pub(crate) struct Signature {
-    pub(crate) name: &'static str,
-    pub(crate) args: &'static [ValueType],
-    pub(crate) arity: Arity,
-    pub(crate) returns: ValueType,
+pub struct Signature {
+    /// Its name.
+    pub name: &'static str,
+    /// Types of its arguments.
+    pub args: &'static [ValueType],
+    /// How many of them there are.
+    pub arity: Arity,
+    /// Type of its result.
+    pub returns: ValueType,
 }
 
 impl Signature {
@@ -83,7 +87,7 @@ impl Signature {
 }
 
 /// The function of this name.
-pub(crate) fn signature(name: &str) -> Option<&'static Signature> {
+pub fn signature(name: &str) -> Option<&'static Signature> {
     let at = SIGNATURES.binary_search_by(|signature| signature.name.cmp(name)).ok()?;
     Some(&SIGNATURES[at])
 }

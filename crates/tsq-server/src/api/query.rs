@@ -197,3 +197,100 @@ impl QueryStats {
         Self { timings, samples }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tsq::{Histogram, Labels, Span};
+
+    use super::*;
+
+    fn shown(value: Value, limit: Option<usize>) -> String {
+        let mut answer = Answer::new();
+        write_value(&mut answer, value, limit, None);
+        String::from_utf8(answer.finish()).unwrap()
+    }
+
+    fn element(run: &str, value: SampleValue) -> promql::VectorElement {
+        let labels = Labels::from_pairs([("__name__", "loss"), ("run", run)]).unwrap();
+        promql::VectorElement { labels, time_ms: 1_700_000_000_123, value }
+    }
+
+    fn histogram() -> Histogram {
+        Histogram {
+            count: 3.0,
+            sum: 4.5,
+            positive_spans: vec![Span { offset: 0, length: 2 }],
+            positive: vec![1.0, 2.0],
+            ..Histogram::default()
+        }
+    }
+
+    #[test]
+    fn scalars_and_strings() {
+        assert_eq!(
+            shown(Value::Scalar { time_ms: 4000, value: 2.0 }, None),
+            r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
+        );
+        assert_eq!(
+            shown(Value::String { time_ms: 1500, value: "a\"b".to_owned() }, Some(1)),
+            r#"{"status":"success","data":{"resultType":"string","result":[1.5,"a\"b"]}}"#
+        );
+    }
+
+    #[test]
+    fn vectors_have_metric_before_value() {
+        let vector = vec![
+            element("1", SampleValue::Float(f64::NAN)),
+            element("2", SampleValue::Histogram(Box::new(histogram()))),
+        ];
+        let first = r#"{"metric":{"__name__":"loss","run":"1"},"value":[1700000000.123,"NaN"]}"#;
+        let second = concat!(
+            r#"{"metric":{"__name__":"loss","run":"2"},"histogram":[1700000000.123,"#,
+            r#"{"count":"3","sum":"4.5","buckets":[[0,"0.5","1","1"],[0,"1","2","2"]]}]}"#
+        );
+        let head = r#"{"status":"success","data":{"resultType":"vector","result":["#;
+        assert_eq!(shown(Value::Vector(vector.clone()), None), format!("{head}{first},{second}]}}}}"));
+        assert_eq!(
+            shown(Value::Vector(vector), Some(1)),
+            format!(r#"{head}{first}]}},"warnings":["results truncated due to limit"]}}"#)
+        );
+        assert_eq!(shown(Value::Vector(Vec::new()), Some(1)), format!("{head}]}}}}"));
+    }
+
+    #[test]
+    fn matrices_have_values_then_histograms() {
+        let series = promql::MatrixSeries {
+            labels: Labels::from_pairs([("run", "1")]).unwrap(),
+            floats: vec![(0, 1.0), (500, f64::INFINITY)],
+            histograms: vec![(1000, Histogram::default())],
+        };
+        let want = concat!(
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"run":"1"},"#,
+            r#""values":[[0,"1"],[0.500,"+Inf"]],"histograms":[[1,{"count":"0","sum":"0"}]]}]}}"#
+        );
+        assert_eq!(shown(Value::Matrix(vec![series]), Some(1)), want);
+        let empty = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+        assert_eq!(shown(Value::Matrix(Vec::new()), None), empty);
+    }
+
+    #[test]
+    fn costs_follow_the_result() {
+        let mut answer = Answer::new();
+        let cost = promql::Stats { series: 1, samples: 2, peak_bytes: 3 };
+        let stats = QueryStats::new(cost, Duration::from_millis(500), Duration::from_millis(250));
+        write_value(&mut answer, Value::Scalar { time_ms: 0, value: 1.0 }, None, Some(stats));
+        let want = concat!(
+            r#"{"status":"success","data":{"resultType":"scalar","result":[0,"1"],"stats":{"#,
+            r#""timings":{"evalTotalTime":0.25,"execQueueTime":0.5,"execTotalTime":0.75},"#,
+            r#""samples":{"totalQueryableSamples":2,"series":1,"peakBytes":3}}}}"#
+        );
+        assert_eq!(String::from_utf8(answer.finish()).unwrap(), want);
+    }
+
+    #[test]
+    fn limits_are_named_with_thousands() {
+        for (count, want) in [(7, "7"), (999, "999"), (11_000, "11,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(with_thousands(count), want);
+        }
+    }
+}
