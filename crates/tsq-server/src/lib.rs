@@ -14,6 +14,7 @@ mod metrics;
 mod server;
 mod work;
 
+pub use api::query_json;
 pub use config::{ServerConfig, ServerLimits};
 pub use error::ServeError;
 pub use server::{RunningServer, Server, run};

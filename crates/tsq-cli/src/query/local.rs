@@ -5,12 +5,11 @@ use std::path::Path;
 use tsq::promql::{Engine, EngineOptions, QueryOptions};
 
 use super::When;
-use crate::answer::Outcome;
 use crate::failure::Result;
 use crate::store;
 
-/// Evaluates an expression over what the directory holds.
-pub(super) fn query(dir: &Path, expr: &str, when: When) -> Result<Outcome> {
+/// The answer over what the directory holds, as JSON of the API.
+pub(super) fn query(dir: &Path, expr: &str, when: When) -> Result<Vec<u8>> {
     let snapshot = store::read(dir)?;
     let engine = Engine::new(EngineOptions::default());
     let options = QueryOptions::default();
@@ -20,5 +19,5 @@ pub(super) fn query(dir: &Path, expr: &str, when: When) -> Result<Outcome> {
             engine.range(&snapshot, expr, start_ms, end_ms, step_ms, &options)?
         }
     };
-    Ok(answer.into())
+    Ok(tsq_server::query_json(answer))
 }

@@ -6,7 +6,7 @@ mod remote;
 
 use tsq::{Clock, SystemClock};
 
-use crate::answer::Outcome;
+use crate::answer::Answer;
 use crate::args::{OutputFormat, Query};
 use crate::console::Console;
 use crate::failure::{Exit, Failure, Result};
@@ -33,22 +33,29 @@ const STEPS_MS: [i64; 17] = [
 /// Evaluates and shows.
 pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
     let when = when(args, SystemClock::new().now_ms())?;
-    let outcome = match &args.origin.url {
+    let json = match &args.origin.url {
         Some(url) => remote::query(url, &args.expr, when),
         None => local::query(&args.origin.data, &args.expr, when),
     };
-    let outcome = outcome.map_err(|failure| caret::point_at(failure, &args.expr))?;
-    report_notes(&outcome, console);
+    let json = json.map_err(|failure| caret::point_at(failure, &args.expr))?;
+    let answer = Answer::parse(&json).expect("it was written or checked as an answer");
+    answer.check().map_err(|failure| caret::point_at(failure, &args.expr))?;
+    report_notes(&answer, console);
     let span = match when {
         When::At(_) => None,
         When::Over { start_ms, end_ms, step_ms } => Some(plot::Span { start_ms, end_ms, step_ms }),
     };
-    render(&outcome, args.output, span, console)?;
+    if args.output == OutputFormat::Json {
+        console.out.write_all(&json)?;
+        console.out.write_all(b"\n")?;
+    } else {
+        render(&answer, args.output, span, console)?;
+    }
     Ok(Exit::Ok)
 }
 
-fn report_notes(outcome: &Outcome, console: &mut Console) {
-    for (kind, notes) in [("warning", &outcome.warnings), ("info", &outcome.infos)] {
+fn report_notes(answer: &Answer<'_>, console: &mut Console) {
+    for (kind, notes) in [("warning", &answer.warnings), ("info", &answer.infos)] {
         for note in notes {
             // Nowhere to report that standard error is closed.
             let _ = writeln!(console.err, "{kind}: {note}");

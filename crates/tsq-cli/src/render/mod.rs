@@ -1,28 +1,31 @@
 //! Answers as text.
 
 mod csv;
-mod json;
 pub(crate) mod plot;
 mod table;
 
-use crate::answer::{Outcome, Point, Row, Shown};
+use crate::answer::{Answer, Point, Row, Shown};
 use crate::args::OutputFormat;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 
-/// Writes an answer to standard output.
+/// Writes an answer to standard output, in other forms than its own JSON.
 pub(crate) fn render(
-    outcome: &Outcome,
+    answer: &Answer<'_>,
     format: OutputFormat,
     span: Option<plot::Span>,
     console: &mut Console,
 ) -> Result<()> {
     match format {
-        OutputFormat::Table => table::write(&outcome.shown, console),
-        OutputFormat::Json => json::write(outcome, &mut console.out),
-        OutputFormat::Jsonl => json::write_lines(&outcome.shown, &mut console.out),
-        OutputFormat::Csv => csv::write(&outcome.shown, &mut console.out),
-        OutputFormat::Plot => draw(&outcome.shown, span, console),
+        OutputFormat::Table => table::write(&answer.shown()?, console),
+        OutputFormat::Csv => csv::write(&answer.shown()?, &mut console.out),
+        OutputFormat::Plot => draw(&answer.shown()?, span, console),
+        OutputFormat::Json | OutputFormat::Jsonl => {
+            for piece in answer.pieces()? {
+                writeln!(console.out, "{piece}")?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -44,8 +47,8 @@ fn draw(shown: &Shown, span: Option<plot::Span>, console: &mut Console) -> Resul
 fn show_point(point: &Point) -> String {
     match point {
         Point::Float(value) => tsq::promql::format_value(*value),
-        Point::Histogram(h) => {
-            format!("count={} sum={}", tsq::promql::format_value(h.count), tsq::promql::format_value(h.sum))
+        Point::Histogram { count, sum } => {
+            format!("count={} sum={}", tsq::promql::format_value(*count), tsq::promql::format_value(*sum))
         }
     }
 }

@@ -136,7 +136,7 @@ fn notes(points: &[(i64, Point)]) -> String {
     let floats = || {
         points.iter().map(|(_, point)| point).filter_map(|point| match point {
             Point::Float(value) => Some(*value),
-            Point::Histogram(_) => None,
+            Point::Histogram { .. } => None,
         })
     };
     let finite = || floats().filter(|value| value.is_finite());

@@ -27,6 +27,7 @@ use crate::http::answer::{Answer, text};
 use crate::http::error::ApiError;
 use call::Call;
 
+pub use query::query_json;
 pub(crate) use write::BufferPool;
 
 /// One path of `/api/v1` whose handler is ordinary blocking code.

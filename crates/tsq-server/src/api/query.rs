@@ -91,6 +91,16 @@ fn evaluate(
     Ok(answer)
 }
 
+/// The JSON that the API answers a query with: `{"status":"success","data":{"resultType":..,"result":..}}`, and the
+/// notes if there are any.
+pub fn query_json(found: promql::Answer) -> Vec<u8> {
+    let mut answer = Answer::new();
+    answer.warnings = found.warnings;
+    answer.infos = found.infos;
+    write_value(&mut answer, found.value, None, None);
+    answer.finish()
+}
+
 /// `{"resultType":"vector","result":[..]}`, and `stats` when asked for. Frees the value while it is written.
 fn write_value(answer: &mut Answer, mut value: Value, limit: Option<usize>, stats: Option<QueryStats>) {
     if limit.is_some_and(|limit| truncate(&mut value, limit)) {
