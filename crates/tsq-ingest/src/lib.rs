@@ -1,10 +1,25 @@
 //! Wire and file formats of tsq: bytes in, batches out. No sockets, no clock.
 //!
 //! * [`remote_write`]: Prometheus remote write 1.0 and 2.0, decoded straight from the protobuf bytes.
+//! * [`text`]: Prometheus text and OpenMetrics, as scraped, pushed, or dumped into files.
+//! * [`csv`], [`jsonl`], [`tsr`]: the other file formats of import and export.
+//! * [`FORMATS`]: all file formats behind the two traits [`Importer`] and [`Exporter`].
 
 #![forbid(unsafe_code)]
 
+pub mod csv;
 mod error;
+mod format;
+pub mod jsonl;
+mod lines;
+mod number;
+mod pending;
 pub mod remote_write;
+pub mod text;
+pub mod tsr;
 
-pub use error::{DecodeError, DecodeErrorKind};
+pub use error::{DecodeError, DecodeErrorKind, ExportError, ImportError, ParseError};
+pub use format::{
+    ExportOptions, Exported, Exporter, FORMATS, Format, ImportOptions, Importer, Input, Output, Skipped, StartExport,
+    StartImport,
+};

@@ -51,7 +51,7 @@ pub(crate) fn dump(db: &Db) -> String {
     }
     lines.sort();
     lines.iter().fold(String::new(), |mut all, line| {
-        writeln!(all, "{line}").unwrap();
+        writeln!(all, "{}", line.replace('\n', "\\n")).unwrap();
         all
     })
 }

@@ -115,7 +115,7 @@ def text(series):
         for t, h in s.hists: lines.append(f"histogram {show(s.labels)} {t} {h.line()}")
         for e, x, t in s.exemplars: lines.append(f"exemplar {show(s.labels)} {show(e)} {t} {bits(x)}")
         if s.meta: lines.append(f"metadata {s.meta[0]} {types[s.meta[1]]} {s.meta[3]}|{s.meta[2]}")
-    return "".join(line + "\n" for line in sorted(lines))
+    return "".join(line.replace("\n", "\\n") + "\n" for line in sorted(lines))
 
 
 def raw(x): return int(bits(x), 16)
