@@ -139,3 +139,95 @@ pub(crate) fn symbol(op: BinaryOp) -> &'static str {
         BinaryOp::TrimLower => ">/",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tsq_core::{CUSTOM_BUCKETS_SCHEMA, Span};
+
+    use super::*;
+
+    fn hist(counts: &[f64]) -> Histogram {
+        Histogram {
+            count: counts.iter().sum(),
+            positive_spans: vec![Span { offset: 0, length: counts.len() as u32 }],
+            positive: counts.to_vec(),
+            ..Histogram::default()
+        }
+    }
+
+    fn run(op: BinaryOp, left: Operand<'_>, right: Operand<'_>) -> (Out, Vec<String>) {
+        let mut notes = Notes::default();
+        let out = arithmetic(op, left, right, &mut notes);
+        (out, notes.iter().map(|note| note.text("")).collect())
+    }
+
+    fn counts(out: &Out) -> &[f64] {
+        let Out::Histogram(histogram) = out else { panic!("{out:?} is no histogram") };
+        &histogram.positive
+    }
+
+    #[test]
+    fn histograms_and_floats() {
+        let h = hist(&[2.0, 4.0]);
+        let (h, two) = (Operand::Histogram(&h), Operand::Float(2.0));
+        assert_eq!(run(BinaryOp::Add, two, two), (Out::Float(4.0), vec![]));
+        assert_eq!(counts(&run(BinaryOp::Mul, h, two).0), [4.0, 8.0]);
+        assert_eq!(counts(&run(BinaryOp::Mul, two, h).0), [4.0, 8.0]);
+        assert_eq!(counts(&run(BinaryOp::Div, h, two).0), [1.0, 2.0]);
+        assert_eq!(counts(&run(BinaryOp::TrimUpper, h, Operand::Float(1.0)).0), [2.0]);
+        assert_eq!(counts(&run(BinaryOp::TrimLower, h, Operand::Float(1.0)).0), [4.0]);
+        for (op, left, right, want) in [
+            (BinaryOp::Div, two, h, "\"/\": float / histogram"),
+            (BinaryOp::Add, h, two, "\"+\": histogram + float"),
+            (BinaryOp::Mul, h, h, "\"*\": histogram * histogram"),
+            (BinaryOp::TrimUpper, two, two, "\"</\": float </ float"),
+        ] {
+            let (out, notes) = run(op, left, right);
+            assert_eq!(out, Out::None);
+            assert_eq!(
+                notes,
+                [format!("PromQL info: incompatible sample types encountered for binary operator {want}")]
+            );
+        }
+    }
+
+    #[test]
+    fn sums_and_differences_of_histograms() {
+        let (a, b) = (hist(&[5.0, 4.0]), hist(&[2.0, 4.0]));
+        let (sum, notes) = run(BinaryOp::Add, Operand::Histogram(&a), Operand::Histogram(&b));
+        assert_eq!((counts(&sum), notes.len()), (&[7.0, 8.0][..], 0));
+        let (difference, _) = run(BinaryOp::Sub, Operand::Histogram(&a), Operand::Histogram(&b));
+        assert_eq!(counts(&difference), [3.0]);
+        assert!(matches!(difference, Out::Histogram(h) if h.reset_hint == ResetHint::Gauge));
+        let custom = Histogram { schema: CUSTOM_BUCKETS_SCHEMA, ..hist(&[1.0]) };
+        let (out, notes) = run(BinaryOp::Sub, Operand::Histogram(&a), Operand::Histogram(&custom));
+        assert_eq!(out, Out::None);
+        assert_eq!(notes, ["PromQL warning: incompatible bucket layout encountered for binary operator -"]);
+        let [reset, not_reset] =
+            [ResetHint::Reset, ResetHint::NotReset].map(|hint| Histogram { reset_hint: hint, ..a.clone() });
+        let (out, notes) = run(BinaryOp::Sub, Operand::Histogram(&reset), Operand::Histogram(&not_reset));
+        assert!(counts(&out).is_empty());
+        assert_eq!(notes, ["PromQL warning: conflicting counter resets during histogram subtraction"]);
+    }
+
+    #[test]
+    fn comparisons() {
+        let (a, b) = (hist(&[1.0]), hist(&[2.0]));
+        let (a, b) = (Operand::Histogram(&a), Operand::Histogram(&b));
+        let mut notes = Notes::default();
+        assert_eq!(compare(BinaryOp::Equal, a, a, &mut notes), Some(true));
+        assert_eq!(compare(BinaryOp::NotEqual, a, b, &mut notes), Some(true));
+        assert_eq!(compare(BinaryOp::Less, Operand::Float(1.0), Operand::Float(2.0), &mut notes), Some(true));
+        assert!(notes.is_empty());
+        assert_eq!(compare(BinaryOp::Less, a, b, &mut notes), None);
+        assert_eq!(compare(BinaryOp::Equal, a, Operand::Float(1.0), &mut notes), None);
+        assert_eq!(notes.iter().count(), 2);
+    }
+
+    #[test]
+    fn negation() {
+        let Out::Histogram(negated) = negate(Operand::Histogram(&hist(&[1.0]))) else { panic!("no histogram") };
+        assert_eq!((&negated.positive[..], negated.reset_hint), (&[-1.0][..], ResetHint::Gauge));
+        assert_eq!(negate(Operand::Float(1.0)), Out::Float(-1.0));
+    }
+}

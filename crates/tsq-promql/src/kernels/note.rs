@@ -1,7 +1,7 @@
 //! What kernels have to say about their input: the annotations of Prometheus, without metric name and position.
 
 use crate::format::format_time_s;
-use crate::go_text::{quote, shortest};
+use crate::go_text::{quote, scientific, shortest};
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl ForcedMonotonicity {
             ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
             shortest(self.bucket_min),
             shortest(self.bucket_max),
-            shortest(two_digits(self.diff_max)),
+            two_digits(self.diff_max),
             self.samples,
             format_time_s(self.time_min_ms.div_euclid(1000)),
             format_time_s(self.time_max_ms.div_euclid(1000)),
@@ -274,7 +274,76 @@ impl Notes {
     }
 }
 
-/// Rounds to two significant digits.
-fn two_digits(value: f64) -> f64 {
-    format!("{value:.1e}").parse().unwrap_or(value)
+/// Two significant digits, with an exponent below 1e-4 and from 100 (`%.2g`).
+fn two_digits(value: f64) -> String {
+    let rounded = format!("{value:.1e}").parse().unwrap_or(value);
+    if rounded.is_finite() && rounded.abs() >= 100.0 { scientific(rounded) } else { shortest(rounded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forced(bucket: f64, diff_max: f64, time_s: i64) -> Note {
+        Note::ForcedMonotonicity(ForcedMonotonicity {
+            bucket_min: bucket,
+            bucket_max: bucket,
+            diff_max,
+            time_min_ms: time_s * 1000,
+            time_max_ms: time_s * 1000,
+            samples: 1,
+        })
+    }
+
+    #[test]
+    fn texts_name_the_metric_where_there_is_one() {
+        assert_eq!(
+            Note::QuantileNanResult.text("m"),
+            "PromQL info: input to histogram_quantile has NaN observations, result is NaN for metric name \"m\""
+        );
+        assert_eq!(
+            Note::BadBucketLabel("x\"".to_owned()).text(""),
+            "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\\\"\""
+        );
+        assert_eq!(
+            Note::InvalidRatio { got: -1.1, used: -1.0 }.text("m"),
+            "PromQL warning: ratio value should be between -1 and 1, got -1.1, capping to -1"
+        );
+        assert_eq!(
+            Note::NotCounterLabel("gauge".to_owned()).text("m"),
+            "PromQL info: metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", \
+             got \"gauge\": \"m\""
+        );
+    }
+
+    #[test]
+    fn notes_that_say_the_same_are_kept_once() {
+        let mut notes = Notes::default();
+        assert!(notes.is_empty());
+        for _ in 0..3 {
+            notes.add(Note::InvalidQuantile(f64::NAN));
+            notes.add(Note::InvalidQuantile(2.0));
+            notes.add(Note::NotCounter);
+        }
+        assert_eq!(notes.iter().count(), 3);
+        assert_eq!(notes.drain().count(), 3);
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn repairs_of_buckets_add_up() {
+        let mut notes = Notes::default();
+        notes.add(forced(2.0, 1.0, 60));
+        notes.add(forced(0.5, 123.0, 0));
+        let texts: Vec<String> = notes.iter().map(|note| note.text("")).collect();
+        assert_eq!(texts.len(), 1);
+        assert!(
+            texts[0].ends_with(
+                ", from buckets 0.5 to 2, with a max diff of 1.2e+02, over 2 samples from 1970-01-01T00:00:00Z \
+                 to 1970-01-01T00:01:00Z"
+            ),
+            "{}",
+            texts[0]
+        );
+    }
 }

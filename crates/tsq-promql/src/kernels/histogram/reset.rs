@@ -50,15 +50,18 @@ fn exponential_counts_fell(current: &Histogram, previous: &Histogram) -> bool {
         |h: &Histogram| [Side::read(&h.positive_spans, &h.positive), Side::read(&h.negative_spans, &h.negative)];
     let (mut now, mut before) = (sides(current), sides(previous));
     let threshold = current.zero_threshold;
-    if widened_threshold([&before[0], &before[1]], previous.schema, threshold) != threshold {
-        return true;
+    let mut zero_before = previous.zero_count;
+    if threshold != previous.zero_threshold {
+        if widened_threshold([&before[0], &before[1]], previous.schema, threshold) != threshold {
+            return true;
+        }
+        let inside = |side: &Side| -> f64 {
+            let starts_inside = |index| exponential_bound(index - 1, previous.schema) < threshold;
+            side.counts().take_while(|&(index, _)| starts_inside(index)).map(|(_, count)| count).sum()
+        };
+        zero_before += before.iter().map(inside).sum::<f64>();
+        before.iter_mut().for_each(|side| side.drop_inside(threshold, previous.schema));
     }
-    let inside = |side: &Side| {
-        let buckets = side.counts().take_while(|&(index, _)| exponential_bound(index - 1, previous.schema) < threshold);
-        buckets.map(|(_, count)| count).sum::<f64>()
-    };
-    let widened = threshold != previous.zero_threshold;
-    let zero_before = previous.zero_count + if widened { before.iter().map(inside).sum() } else { 0.0 };
     if current.zero_count < zero_before {
         return true;
     }
