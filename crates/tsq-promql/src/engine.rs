@@ -7,6 +7,11 @@ use std::time::Duration;
 use tsq_core::Source;
 
 use crate::answer::{Answer, QueryError, QueryErrorKind};
+use crate::eval::context::{Annotations, Counters, Query, deadline};
+use crate::eval::evaluate;
+use crate::eval::grid::Grid;
+use crate::eval::memory::{Memory, Pool};
+use crate::parser::parse;
 
 /// Limits and settings of an engine.
 #[derive(Clone, Debug)]
@@ -72,15 +77,30 @@ pub struct QueryOptions {
 }
 
 /// Evaluates queries. Cheap to share; holds no data.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     options: Arc<EngineOptions>,
+    pool: Arc<Pool>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(EngineOptions::default())
+    }
+}
+
+/// The times that a query is evaluated at.
+struct Times {
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+    is_range: bool,
 }
 
 impl Engine {
     /// An engine with these limits.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options: Arc::new(options) }
+        Self { pool: Arc::new(Pool::new(options.total_bytes)), options: Arc::new(options) }
     }
 
     /// The limits.
@@ -88,7 +108,7 @@ impl Engine {
         &self.options
     }
 
-    /// Evaluates `text` at one time, in milliseconds since 1970.
+    /// Evaluates `text` at one time, in milliseconds since 1970. A range vector gives the samples in its range.
     ///
     /// # Errors
     /// See [`QueryErrorKind`].
@@ -99,7 +119,8 @@ impl Engine {
         time_ms: i64,
         query: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        self.range(source, text, time_ms, time_ms, 1, query)
+        let times = Times { start_ms: time_ms, end_ms: time_ms, step_ms: 1, is_range: false };
+        self.run(source, text, &times, query)
     }
 
     /// Evaluates `text` at `start_ms`, `start_ms + step_ms`, ... up to `end_ms`. Always a matrix.
@@ -108,14 +129,86 @@ impl Engine {
     /// See [`QueryErrorKind`].
     pub fn range(
         &self,
-        _source: &dyn Source,
+        source: &dyn Source,
         text: &str,
-        _start_ms: i64,
-        _end_ms: i64,
-        _step_ms: i64,
-        _query: &QueryOptions,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        query: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        let message = format!("this build cannot evaluate {text:?}: the evaluator is not there yet");
-        Err(QueryError { kind: QueryErrorKind::Execution, message })
+        if step_ms <= 0 {
+            return Err(bad_data(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            ));
+        }
+        if end_ms < start_ms {
+            return Err(bad_data("end timestamp must not be before start time"));
+        }
+        if end_ms.abs_diff(start_ms) / step_ms as u64 > self.options.points_max {
+            let most = thousands(self.options.points_max);
+            return Err(bad_data(format!(
+                "exceeded maximum resolution of {most} points per timeseries. \
+                 Try decreasing the query resolution (?step=XX)"
+            )));
+        }
+        self.run(source, text, &Times { start_ms, end_ms, step_ms, is_range: true }, query)
+    }
+
+    fn run(
+        &self,
+        source: &dyn Source,
+        text: &str,
+        times: &Times,
+        options: &QueryOptions,
+    ) -> Result<Answer, QueryError> {
+        if text.len() > self.options.text_bytes {
+            let (bytes, most) = (text.len(), self.options.text_bytes);
+            return Err(bad_data(format!("the query has {bytes} bytes; at most {most} are allowed")));
+        }
+        let expr = parse(text)?;
+        let timeout = options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
+        let query = Query {
+            source,
+            text,
+            grid: Grid::new(times.start_ms, times.end_ms, times.step_ms),
+            end_ms: times.end_ms,
+            is_range: times.is_range,
+            lookback_ms: milliseconds(options.lookback.unwrap_or(self.options.lookback)),
+            subquery_step_ms: milliseconds(self.options.subquery_step).max(1),
+            memory: Memory::new(self.options.query_bytes, self.pool.clone()),
+            deadline: deadline(timeout),
+            cancel: options.cancel.clone(),
+            threads: self.options.threads,
+            annotations: Annotations::default(),
+            counters: Counters::default(),
+        };
+        query.check()?;
+        let value = evaluate(&query, &expr)?;
+        let (warnings, infos) = query.annotations.texts(text);
+        Ok(Answer { value, warnings, infos, stats: query.stats() })
     }
 }
+
+fn bad_data(message: impl Into<String>) -> QueryError {
+    QueryError { kind: QueryErrorKind::BadData, message: message.into() }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A number with commas between thousands.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

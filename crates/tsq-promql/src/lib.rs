@@ -7,9 +7,11 @@ pub mod ast;
 mod check;
 mod engine;
 mod error;
+mod eval;
 mod format;
+mod functions;
 mod go_text;
-#[allow(dead_code, unused_imports)] // used by the evaluator
+#[allow(dead_code, unused_imports)] // accumulators can be merged; nothing is split yet
 mod kernels;
 mod lexer;
 mod names;

@@ -1,0 +1,154 @@
+use tsq_core::{Db, Kind, Labels, Options, Snapshot};
+
+use super::*;
+use crate::answer::{SampleValue, Value};
+
+/// Ten series of counters, a sample every 10 s for 10 min.
+fn counters() -> Snapshot {
+    let db = Db::open("unused", Options::default()).unwrap();
+    let mut batch = db.batch();
+    for instance in 0..10 {
+        let instance_name = instance.to_string();
+        let labels = [("__name__", "requests_total"), ("instance", instance_name.as_str()), ("job", "api")];
+        batch.series(Kind::Float, &Labels::from_pairs(labels).unwrap());
+        for at in 0..60 {
+            batch.float(at * 10_000, (at * (instance + 1)) as f64);
+        }
+    }
+    db.append(&batch).unwrap();
+    db.snapshot().unwrap()
+}
+
+fn options() -> EngineOptions {
+    EngineOptions { threads: 1, ..EngineOptions::default() }
+}
+
+fn error_of(result: Result<Answer, QueryError>) -> (QueryErrorKind, String) {
+    let error = result.unwrap_err();
+    (error.kind, error.message)
+}
+
+#[test]
+fn rates_are_summed_over_series() {
+    let source = counters();
+    let answer = Engine::new(options())
+        .range(&source, "sum by (job) (rate(requests_total[1m]))", 120_000, 180_000, 30_000, &QueryOptions::default())
+        .unwrap();
+    let Value::Matrix(series) = answer.value else { panic!("a range query gives a matrix") };
+    assert_eq!(series.len(), 1);
+    assert_eq!(series[0].labels.to_string(), r#"{job="api"}"#);
+    assert_eq!(series[0].floats, [(120_000, 5.5), (150_000, 5.5), (180_000, 5.5)]);
+    assert_eq!((answer.stats.series, answer.warnings.len(), answer.infos.len()), (10, 0, 0));
+}
+
+#[test]
+fn run_samples_of_one_time_count_with_the_last() {
+    let db = Db::open("unused", Options::default()).unwrap();
+    let mut batch = db.batch();
+    batch.series(Kind::Run, &Labels::from_pairs([("__name__", "loss"), ("run_id", "a")]).unwrap());
+    batch.run(1000, 1, 5.0);
+    batch.run(1000, 2, 4.0);
+    batch.run(2000, 3, 3.0);
+    db.append(&batch).unwrap();
+    let source = db.snapshot().unwrap();
+    let value = |text: &str, time_ms| {
+        let answer = Engine::new(options()).instant(&source, text, time_ms, &QueryOptions::default()).unwrap();
+        match answer.value {
+            Value::Vector(elements) => elements[0].value.clone(),
+            other => panic!("expected a vector, got {other:?}"),
+        }
+    };
+    assert_eq!(value("loss", 1500), SampleValue::Float(4.0));
+    assert_eq!(value("sum_over_time(loss[10s])", 2000), SampleValue::Float(7.0));
+}
+
+#[test]
+fn threads_do_not_change_answers() {
+    let source = counters();
+    let ask = |threads| {
+        let engine = Engine::new(EngineOptions { threads, ..options() });
+        let text = "avg_over_time(requests_total[2m]) / on (instance) group_left requests_total";
+        let answer = engine.range(&source, text, 0, 600_000, 1000, &QueryOptions::default()).unwrap();
+        format!("{:?}", answer.value)
+    };
+    assert_eq!(ask(1), ask(4));
+}
+
+#[test]
+fn too_much_memory_is_an_error_and_is_given_back() {
+    let engine = Engine::new(EngineOptions { query_bytes: 20_000, ..options() });
+    let source = counters();
+    let run = |text: &str| engine.range(&source, text, 0, 600_000, 1000, &QueryOptions::default());
+    let (kind, message) = error_of(run("requests_total"));
+    assert_eq!(kind, QueryErrorKind::Execution);
+    assert!(message.starts_with("query processing would load too many samples into memory"), "{message}");
+    assert!(message.contains("20000 bytes"), "{message}");
+    assert!(run("sum(vector(1))").is_ok());
+}
+
+#[test]
+fn aggregation_needs_memory_of_its_groups_only() {
+    let engine = Engine::new(options());
+    let source = counters();
+    let peak = |text: &str| {
+        let answer = engine.range(&source, text, 0, 600_000, 1000, &QueryOptions::default()).unwrap();
+        answer.stats.peak_bytes
+    };
+    assert!(peak("sum(requests_total)") < 2 * peak("requests_total"));
+}
+
+#[test]
+fn canceled_and_late_queries_stop() {
+    let engine = Engine::new(options());
+    let source = counters();
+    let canceled = QueryOptions::default();
+    canceled.cancel.cancel();
+    let (kind, message) = error_of(engine.instant(&source, "requests_total", 0, &canceled));
+    assert_eq!((kind, message.as_str()), (QueryErrorKind::Canceled, "query was canceled in expression evaluation"));
+    let late = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
+    let (kind, message) = error_of(engine.instant(&source, "requests_total", 0, &late));
+    assert_eq!((kind, message.as_str()), (QueryErrorKind::Timeout, "query timed out in expression evaluation"));
+}
+
+#[test]
+fn bad_parameters_are_refused_with_the_texts_of_prometheus() {
+    let engine = Engine::new(EngineOptions { text_bytes: 100, ..options() });
+    let source = counters();
+    let ask = |text: &str, start, end, step| {
+        let (kind, message) = error_of(engine.range(&source, text, start, end, step, &QueryOptions::default()));
+        assert_eq!(kind, QueryErrorKind::BadData, "{message}");
+        message
+    };
+    assert_eq!(
+        ask("up", 0, 11_001, 1),
+        "exceeded maximum resolution of 11,000 points per timeseries. \
+         Try decreasing the query resolution (?step=XX)"
+    );
+    assert!(ask("up", 0, 1, 0).starts_with("zero or negative query resolution step widths are not accepted"));
+    assert_eq!(ask("up", 1, 0, 1), "end timestamp must not be before start time");
+    assert_eq!(ask(&"1+".repeat(60), 0, 1, 1), "the query has 120 bytes; at most 100 are allowed");
+    assert_eq!(ask("up[5m:0s]", 0, 1, 1), "1:7: parse error: duration must be greater than 0");
+}
+
+#[test]
+fn extreme_times_and_ranges_do_no_harm() {
+    let engine = Engine::new(options());
+    let source = counters();
+    for text in [
+        "rate(requests_total[290y])",
+        "requests_total offset 290y",
+        "requests_total offset -290y",
+        "requests_total @ -9223372036854775",
+        "max_over_time(time()[1s:1ms])",
+        "requests_total[5m] offset -290y",
+        "topk(1e18, requests_total)",
+        "timestamp(requests_total @ 9223372036854775)",
+        "year(vector(1e300)) + hour(vector(-Inf))",
+    ] {
+        for time_ms in [i64::MIN, 0, i64::MAX] {
+            drop(engine.instant(&source, text, time_ms, &QueryOptions::default()));
+        }
+    }
+    let wide = engine.range(&source, "up", i64::MIN, i64::MAX, i64::MAX, &QueryOptions::default());
+    assert!(wide.is_ok());
+}

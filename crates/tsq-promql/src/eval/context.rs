@@ -1,0 +1,139 @@
+//! What all operators of a running query share: its data, its limits, what it has to say.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tsq_core::Source;
+
+use super::grid::Grid;
+use super::memory::Memory;
+use super::row::{Batch, Row};
+use crate::answer::{QueryError, QueryErrorKind, Stats};
+use crate::ast::TextRange;
+use crate::engine::CancelFlag;
+use crate::error::position;
+use crate::kernels::{Note, Notes, Severity};
+
+/// Result of evaluating.
+pub(crate) type Result<T, E = QueryError> = std::result::Result<T, E>;
+
+/// Different places and metrics that annotations are kept for: a query over many odd metrics says enough with these.
+const ANNOTATIONS_MAX: usize = 1000;
+
+/// A failure of the query itself.
+pub(crate) fn execution(message: impl Into<String>) -> QueryError {
+    QueryError { kind: QueryErrorKind::Execution, message: message.into() }
+}
+
+/// A running query.
+pub(crate) struct Query<'q> {
+    pub source: &'q dyn Source,
+    pub text: &'q str,
+    /// The outermost evaluation times.
+    pub grid: Grid,
+    /// Last time of the query as it was given; the last evaluation time may be earlier.
+    pub end_ms: i64,
+    pub is_range: bool,
+    pub lookback_ms: i64,
+    pub subquery_step_ms: i64,
+    pub memory: Memory,
+    pub deadline: Option<Instant>,
+    pub cancel: CancelFlag,
+    pub threads: usize,
+    pub annotations: Annotations,
+    pub counters: Counters,
+}
+
+/// What a query has read.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub series: AtomicU64,
+    pub samples: AtomicU64,
+}
+
+impl<'q> Query<'q> {
+    /// Stops the query when it was canceled or takes too long. Called for each batch.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.cancel.is_canceled() {
+            let message = "query was canceled in expression evaluation".to_owned();
+            return Err(QueryError { kind: QueryErrorKind::Canceled, message });
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let message = "query timed out in expression evaluation".to_owned();
+            return Err(QueryError { kind: QueryErrorKind::Timeout, message });
+        }
+        Ok(())
+    }
+
+    /// A batch of rows, charged for.
+    pub(crate) fn batch(&self, rows: Vec<Row>) -> Result<Batch<'_>> {
+        let bytes = rows.iter().map(Row::bytes).sum();
+        Ok(Batch { rows, charge: self.memory.charge(bytes)? })
+    }
+
+    /// Takes over what kernels had to say about a metric at a place of the query text.
+    pub(crate) fn annotate(&self, notes: &mut Notes, metric: &str, range: TextRange) {
+        if !notes.is_empty() {
+            self.annotations.add(notes.drain(), metric, range);
+        }
+    }
+
+    /// Says one thing about a metric at a place of the query text.
+    pub(crate) fn note(&self, note: Note, metric: &str, range: TextRange) {
+        self.annotations.add(std::iter::once(note), metric, range);
+    }
+
+    /// What the query has cost so far.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            series: self.counters.series.load(Ordering::Relaxed),
+            samples: self.counters.samples.load(Ordering::Relaxed),
+            peak_bytes: self.memory.peak(),
+        }
+    }
+}
+
+/// Notes by the place in the query text and the metric they are about.
+#[derive(Debug, Default)]
+pub(crate) struct Annotations(Mutex<HashMap<(usize, String), Notes>>);
+
+impl Annotations {
+    fn add(&self, notes: impl Iterator<Item = Note>, metric: &str, range: TextRange) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (range.start, metric.to_owned());
+        if known.len() >= ANNOTATIONS_MAX && !known.contains_key(&key) {
+            return;
+        }
+        let known = known.entry(key).or_default();
+        for note in notes {
+            known.add(note);
+        }
+    }
+
+    /// Texts of the warnings and of the infos, sorted, each once.
+    pub(crate) fn texts(&self, query_text: &str) -> (Vec<String>, Vec<String>) {
+        let (mut warnings, mut infos) = (Vec::new(), Vec::new());
+        for ((start, metric), notes) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let (line, column) = position(query_text, *start);
+            for note in notes.iter() {
+                let text = format!("{} ({line}:{column})", note.text(metric));
+                match note.severity() {
+                    Severity::Warning => warnings.push(text),
+                    Severity::Info => infos.push(text),
+                }
+            }
+        }
+        for texts in [&mut warnings, &mut infos] {
+            texts.sort();
+            texts.dedup();
+        }
+        (warnings, infos)
+    }
+}
+
+/// When a query that starts now has to end.
+pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}

@@ -1,0 +1,280 @@
+//! Arithmetic and comparisons between vectors: a hash join on the labels that have to match.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tsq_core::{Labels, LabelsBuilder};
+
+use crate::answer::QueryError;
+use crate::ast::{Binary, Group, Matching, TextRange};
+use crate::kernels::{Notes, Out};
+
+use super::binary::Operation;
+use super::context::{Query, Result, execution};
+use super::grid::Grid;
+use super::matching::{Assembler, common_labels, signature};
+use super::operator::{BoxOperator, collect, once};
+use super::row::{Batch, Row, Sample};
+
+/// Plans an operation between two vectors.
+pub(crate) fn plan<'q>(
+    query: &'q Query<'q>,
+    binary: &'q Binary,
+    left: BoxOperator<'q>,
+    right: BoxOperator<'q>,
+    text_range: TextRange,
+    grid: Grid,
+) -> BoxOperator<'q> {
+    once(query, move || {
+        let swapped = binary.matching.group == Group::Right;
+        let (many, mut one) = if swapped { (right, left) } else { (left, right) };
+        let one = collect(query, one.as_mut())?;
+        let mut join = Join::new(query, binary, swapped, one, grid)?;
+        join.run(many)?;
+        query.annotate(&mut join.notes, "", text_range);
+        join.rows.finish()
+    })
+}
+
+/// Rows of the "one" side that match each other.
+struct OneGroup {
+    rows: Vec<usize>,
+    /// Steps at which the "many" side has an element; kept where the "many" side is filled.
+    many_present: Vec<bool>,
+    /// Steps that have a result; kept for one-to-one matches.
+    matched: Vec<bool>,
+}
+
+struct Join<'q> {
+    query: &'q Query<'q>,
+    matching: &'q Matching,
+    operation: Operation,
+    /// Whether the "many" side is the right one.
+    swapped: bool,
+    fill_many: Option<f64>,
+    fill_one: Option<f64>,
+    one: Batch<'q>,
+    groups: HashMap<Vec<u8>, OneGroup>,
+    /// Steps at which the "one" side has two elements of one group, and what to say about it.
+    conflicts: BTreeMap<usize, QueryError>,
+    rows: Assembler<'q>,
+    steps: usize,
+    notes: Notes,
+}
+
+impl<'q> Join<'q> {
+    fn new(query: &'q Query<'q>, binary: &'q Binary, swapped: bool, one: Batch<'q>, grid: Grid) -> Result<Self> {
+        let matching = &binary.matching;
+        let fills = (matching.fill_left, matching.fill_right);
+        let (fill_many, fill_one) = if swapped { (fills.1, fills.0) } else { fills };
+        let mut join = Self {
+            query,
+            matching,
+            operation: Operation { op: binary.op, return_bool: binary.return_bool },
+            swapped,
+            fill_many,
+            fill_one,
+            one,
+            groups: HashMap::new(),
+            conflicts: BTreeMap::new(),
+            rows: Assembler::new(query, grid.count)?,
+            steps: grid.count,
+            notes: Notes::default(),
+        };
+        join.index()?;
+        Ok(join)
+    }
+
+    /// Groups the "one" side and notes where it is not unique.
+    fn index(&mut self) -> Result<()> {
+        let mut key = Vec::new();
+        for (index, row) in self.one.rows.iter().enumerate() {
+            signature(&row.labels, self.matching, &mut key);
+            let steps = self.steps;
+            if !self.groups.contains_key(&key) {
+                let is_one_to_one = self.matching.group == Group::None;
+                let group = OneGroup {
+                    rows: Vec::new(),
+                    many_present: if self.fill_many.is_some() { vec![false; steps] } else { Vec::new() },
+                    matched: if is_one_to_one { vec![false; steps] } else { Vec::new() },
+                };
+                self.one.charge.grow(key.len() + 128 + group.many_present.len() + group.matched.len())?;
+                self.groups.insert(key.clone(), group);
+            }
+            let group = self.groups.get_mut(&key).expect("it was inserted above");
+            for &other in &group.rows {
+                let other = &self.one.rows[other];
+                if let Some(step) = (0..steps).find(|&step| row.is_present(step) && other.is_present(step)) {
+                    for step in step..steps {
+                        if row.is_present(step) && other.is_present(step) {
+                            self.conflicts
+                                .entry(step)
+                                .or_insert_with(|| self_conflict(self.matching, self.swapped, row, other));
+                        }
+                    }
+                }
+            }
+            group.rows.push(index);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, mut many: BoxOperator<'q>) -> Result<()> {
+        if self.one.rows.is_empty() && self.fill_one.is_none() {
+            return Ok(());
+        }
+        while let Some(batch) = many.next()? {
+            self.query.check()?;
+            for row in &batch.rows {
+                self.match_row(row)?;
+            }
+        }
+        if let Some(fill) = self.fill_many {
+            if let Some(conflict) = self.conflicts.pop_first() {
+                return Err(conflict.1);
+            }
+            self.fill_missing(fill)?;
+        }
+        Ok(())
+    }
+
+    /// Matches one row of the "many" side at each of its steps.
+    fn match_row(&mut self, many: &Row) -> Result<()> {
+        if let Some((_, conflict)) = self.conflicts.iter().find(|(step, _)| many.is_present(**step)) {
+            return Err(conflict.clone());
+        }
+        let mut key = Vec::new();
+        signature(&many.labels, self.matching, &mut key);
+        let mut group = match self.groups.remove(&key) {
+            Some(group) => group,
+            None if self.fill_one.is_none() => return Ok(()),
+            None => OneGroup {
+                rows: Vec::new(),
+                many_present: vec![false; if self.fill_many.is_some() { self.steps } else { 0 }],
+                matched: vec![false; if self.matching.group == Group::None { self.steps } else { 0 }],
+            },
+        };
+        let result = self.match_group(many, &mut group);
+        self.groups.insert(key, group);
+        result
+    }
+
+    fn match_group(&mut self, many: &Row, group: &mut OneGroup) -> Result<()> {
+        let one_rows = std::mem::take(&mut self.one.rows);
+        let result = self.match_steps(many, group, &one_rows);
+        self.one.rows = one_rows;
+        result
+    }
+
+    fn match_steps(&mut self, many: &Row, group: &mut OneGroup, one_rows: &[Row]) -> Result<()> {
+        let filled = Row::absent(common_labels(&many.labels, self.matching), false, 0);
+        let mut results: Vec<(Option<usize>, Labels)> = Vec::new();
+        for step in 0..self.steps {
+            if !many.is_present(step) {
+                continue;
+            }
+            if let Some(present) = group.many_present.get_mut(step) {
+                *present = true;
+            }
+            let index = group.rows.iter().copied().find(|&index| one_rows[index].is_present(step));
+            let (one, sample) = match (index, self.fill_one) {
+                (Some(index), _) => (&one_rows[index], one_rows[index].sample(step)),
+                (None, Some(fill)) => (&filled, Sample::Float(fill)),
+                (None, None) => continue,
+            };
+            let out = self.combine(many.sample(step), sample);
+            if matches!(out, Out::None) {
+                continue;
+            }
+            let labels = match results.iter().find(|(known, _)| *known == index) {
+                Some((_, labels)) => labels.clone(),
+                None => {
+                    let labels = self.result_labels(&many.labels, &one.labels)?;
+                    results.push((index, labels.clone()));
+                    labels
+                }
+            };
+            self.put(&labels, many.drop_name, step, out, group)?;
+        }
+        Ok(())
+    }
+
+    fn combine(&mut self, many: Sample<'_>, one: Sample<'_>) -> Out {
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        self.operation.apply(left, right, &mut self.notes)
+    }
+
+    fn put(&mut self, labels: &Labels, drop_name: bool, step: usize, out: Out, group: &mut OneGroup) -> Result<()> {
+        let matched = group.matched.get_mut(step);
+        if matched.is_some_and(|matched| std::mem::replace(matched, true)) {
+            let message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+            return Err(execution(message));
+        }
+        let row = self.rows.row(labels, drop_name || self.operation.drops_name())?;
+        if row.is_present(step) {
+            return Err(execution("multiple matches for labels: grouping labels must ensure unique matches"));
+        }
+        match out {
+            Out::None => {}
+            Out::Float(value) => row.set_float(step, value),
+            Out::Histogram(histogram) => row.set_histogram(step, Arc::new(*histogram)),
+        }
+        Ok(())
+    }
+
+    /// Results for elements of the "one" side that found none on the "many" side.
+    fn fill_missing(&mut self, fill: f64) -> Result<()> {
+        let one_rows = std::mem::take(&mut self.one.rows);
+        let mut groups: Vec<OneGroup> = std::mem::take(&mut self.groups).into_values().collect();
+        groups.sort_by_key(|group| group.rows.first().copied());
+        for group in &mut groups {
+            for index in group.rows.clone() {
+                let one = &one_rows[index];
+                let many_labels = common_labels(&one.labels, self.matching);
+                let labels = self.result_labels(&many_labels, &one.labels)?;
+                for step in (0..self.steps).filter(|&step| one.is_present(step)) {
+                    if group.many_present[step] {
+                        continue;
+                    }
+                    let out = self.combine(Sample::Float(fill), one.sample(step));
+                    if !matches!(out, Out::None) {
+                        self.put(&labels, false, step, out, group)?;
+                    }
+                }
+            }
+        }
+        self.one.rows = one_rows;
+        Ok(())
+    }
+
+    /// Labels of a result: those of the "many" side, reduced to what matched in a one-to-one match, and those that
+    /// `group_left` or `group_right` takes from the "one" side.
+    fn result_labels(&self, many: &Labels, one: &Labels) -> Result<Labels> {
+        let matching = self.matching;
+        let named = |name: &str| matching.labels.iter().any(|label| label == name);
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in many.iter() {
+            let kept = matching.group != Group::None || named(name) == matching.on;
+            if kept && !matching.include.iter().any(|label| label == name) {
+                builder.push(name, value);
+            }
+        }
+        for (at, name) in matching.include.iter().enumerate() {
+            if !matching.include[..at].contains(name) {
+                builder.push(name, one.get(name).unwrap_or(""));
+            }
+        }
+        builder.build().map_err(|error| execution(error.to_string()))
+    }
+}
+
+fn self_conflict(matching: &Matching, swapped: bool, row: &Row, other: &Row) -> QueryError {
+    let side = if swapped { "left" } else { "right" };
+    execution(format!(
+        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
+         many-to-many matching not allowed: matching labels must be unique on one side",
+        common_labels(&row.labels, matching),
+        row.labels,
+        other.labels,
+    ))
+}

@@ -1,0 +1,28 @@
+//! Evaluation: a plan of operators over a source, and the answer made of what they deliver.
+
+mod aggregate;
+mod answer;
+mod binary;
+pub(crate) mod calls;
+mod choose;
+pub(crate) mod context;
+pub(crate) mod grid;
+pub(crate) mod info;
+mod join;
+pub(crate) mod labels;
+mod matching;
+pub(crate) mod memory;
+pub(crate) mod numbers;
+pub(crate) mod operator;
+pub(crate) mod order;
+pub(crate) mod plan;
+pub(crate) mod presence;
+pub(crate) mod quantile;
+mod row;
+mod samples;
+mod select;
+mod sets;
+pub(crate) mod times;
+mod unary;
+
+pub(crate) use answer::evaluate;

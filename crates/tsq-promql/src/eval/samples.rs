@@ -1,0 +1,194 @@
+//! The samples of one series, read once for all steps of a query.
+
+use std::sync::Arc;
+
+use tsq_core::{Histogram, Kind, Samples, Series, TimeRange, is_stale};
+
+use super::context::{Query, Result};
+use super::row::histogram_bytes;
+use crate::answer::{QueryError, QueryErrorKind};
+use crate::kernels::Window;
+
+/// Floats and histograms of one series, each in time order, one a time.
+#[derive(Debug, Default)]
+pub(crate) struct Points {
+    pub times: Vec<i64>,
+    pub values: Vec<f64>,
+    pub histogram_times: Vec<i64>,
+    pub histograms: Vec<Arc<Histogram>>,
+}
+
+impl Points {
+    /// Drops all samples, keeping the allocations.
+    pub(crate) fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.histogram_times.clear();
+        self.histograms.clear();
+    }
+
+    /// Number of samples.
+    pub(crate) fn len(&self) -> usize {
+        self.times.len() + self.histogram_times.len()
+    }
+
+    /// Bytes the samples take.
+    pub(crate) fn bytes(&self) -> usize {
+        let histograms: usize = self.histograms.iter().map(|histogram| histogram_bytes(histogram) + 16).sum();
+        self.times.len() * 16 + histograms
+    }
+
+    fn remove_stale(&mut self) {
+        if self.values.iter().any(|&value| is_stale(value)) {
+            let mut values = self.values.iter();
+            self.times.retain(|_| values.next().is_some_and(|&value| !is_stale(value)));
+            self.values.retain(|&value| !is_stale(value));
+        }
+        if self.histograms.iter().any(|histogram| histogram.is_stale()) {
+            let mut histograms = self.histograms.iter();
+            self.histogram_times.retain(|_| histograms.next().is_some_and(|histogram| !histogram.is_stale()));
+            self.histograms.retain(|histogram| !histogram.is_stale());
+        }
+    }
+}
+
+/// Reads series into [`Points`]; keeps its buffers between series.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    buffer: Samples,
+}
+
+impl Reader {
+    /// Replaces `points` by all samples of a series in a range, those of runs among them: a time that has several
+    /// run samples counts with its last one.
+    pub(crate) fn read(
+        &mut self,
+        query: &Query<'_>,
+        series: &Series,
+        range: TimeRange,
+        points: &mut Points,
+    ) -> Result<()> {
+        points.clear();
+        let mut float_kinds = 0;
+        let mut histogram_kinds = 0;
+        for kind in series.kinds() {
+            series.read(kind, range, &mut self.buffer).map_err(|error| storage_error(&error))?;
+            if self.buffer.is_empty() {
+                continue;
+            }
+            if kind.is_histogram() {
+                histogram_kinds += 1;
+                points.histogram_times.append(&mut self.buffer.times);
+                points.histograms.extend(self.buffer.histograms.drain(..).map(Arc::new));
+            } else {
+                float_kinds += 1;
+                points.times.append(&mut self.buffer.times);
+                points.values.append(&mut self.buffer.values);
+            }
+            if kind == Kind::Run || float_kinds > 1 {
+                keep_last(&mut points.times, &mut points.values, float_kinds > 1);
+            }
+            if kind == Kind::RunHistogram || histogram_kinds > 1 {
+                keep_last(&mut points.histogram_times, &mut points.histograms, histogram_kinds > 1);
+            }
+        }
+        query.counters.samples.fetch_add(points.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Like [`Reader::read`], without staleness markers.
+    pub(crate) fn read_present(
+        &mut self,
+        query: &Query<'_>,
+        series: &Series,
+        range: TimeRange,
+        points: &mut Points,
+    ) -> Result<()> {
+        self.read(query, series, range, points)?;
+        points.remove_stale();
+        Ok(())
+    }
+}
+
+/// Keeps the last of several samples with one time, after bringing two kinds into time order.
+fn keep_last<T: Clone>(times: &mut Vec<i64>, values: &mut Vec<T>, unsorted: bool) {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    if unsorted {
+        order.sort_by_key(|&index| times[index]);
+    }
+    let last_of_time = |at: usize| at + 1 == order.len() || times[order[at + 1]] != times[order[at]];
+    let kept: Vec<usize> = (0..order.len()).filter(|&at| last_of_time(at)).map(|at| order[at]).collect();
+    if unsorted || kept.len() < times.len() {
+        *times = kept.iter().map(|&index| times[index]).collect();
+        *values = kept.iter().map(|&index| values[index].clone()).collect();
+    }
+}
+
+/// An error of the engine as an error of the query.
+pub(crate) fn storage_error(error: &tsq_core::Error) -> QueryError {
+    QueryError { kind: QueryErrorKind::Storage, message: error.to_string() }
+}
+
+/// A window over points whose ends only move forward: all windows of a query cost one pass over the points.
+#[derive(Debug, Default)]
+pub(crate) struct Slider {
+    float_start: usize,
+    float_end: usize,
+    histogram_start: usize,
+    histogram_end: usize,
+}
+
+impl Slider {
+    /// The window of a range, holding the samples of a wider one, at an evaluation time. No time may be before that of
+    /// the last call.
+    pub(crate) fn slide<'p>(
+        &mut self,
+        points: &'p Points,
+        range: (i64, i64),
+        wider: (i64, i64),
+        time_ms: i64,
+    ) -> Window<'p> {
+        let skip = |times: &[i64], mut index: usize, until_ms: i64| {
+            while times.get(index).is_some_and(|&time| time <= until_ms) {
+                index += 1;
+            }
+            index
+        };
+        self.float_start = skip(&points.times, self.float_start, wider.0);
+        self.float_end = skip(&points.times, self.float_end.max(self.float_start), wider.1);
+        self.histogram_start = skip(&points.histogram_times, self.histogram_start, wider.0);
+        self.histogram_end = skip(&points.histogram_times, self.histogram_end.max(self.histogram_start), wider.1);
+        Window {
+            times: &points.times[self.float_start..self.float_end],
+            values: &points.values[self.float_start..self.float_end],
+            histogram_times: &points.histogram_times[self.histogram_start..self.histogram_end],
+            histograms: &points.histograms[self.histogram_start..self.histogram_end],
+            start_ms: range.0,
+            end_ms: range.1,
+            time_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_samples_with_one_time_the_last_counts() {
+        let (mut times, mut values) = (vec![1, 1, 3, 2, 3], vec!['a', 'b', 'c', 'd', 'e']);
+        keep_last(&mut times, &mut values, true);
+        assert_eq!((times, values), (vec![1, 2, 3], vec!['b', 'd', 'e']));
+    }
+
+    #[test]
+    fn windows_are_open_on_the_left() {
+        let points = Points { times: vec![0, 10, 20, 30], values: vec![0.0, 1.0, 2.0, 3.0], ..Points::default() };
+        let mut slider = Slider::default();
+        let mut window = |start, end| slider.slide(&points, (start, end), (start, end), end).times.to_vec();
+        assert_eq!(window(0, 20), [10, 20]);
+        assert_eq!(window(5, 29), [10, 20]);
+        assert_eq!(window(25, 26), [0; 0]);
+        assert_eq!(window(29, 100), [30]);
+    }
+}
