@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tsq_core::Histogram;
 
 pub(crate) use extended::{extended_floats, smoothed_instant};
-pub(crate) use note::{ForcedMonotonicity, HistogramOperation, Note, Notes, Severity};
+pub(crate) use note::{HistogramOperation, Note, Notes, Severity};
 pub(crate) use trend::check_smoothing_factors;
 pub(crate) use window_functions::{WINDOW_FUNCTIONS, WindowFunction};
 

@@ -11,7 +11,7 @@ mod trim;
 use tsq_core::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint};
 
 pub use buckets::{HistogramBucket, histogram_buckets};
-pub(crate) use quantile::{HISTOGRAM_FUNCTIONS, HistogramFunction, fraction, quantile};
+pub(crate) use quantile::{HISTOGRAM_FUNCTIONS, fraction, quantile};
 pub(crate) use reset::detect_reset;
 pub(crate) use sum::{Combined, HistogramSum, IncompatibleSchemas};
 pub(crate) use trim::{Keep, trim};
