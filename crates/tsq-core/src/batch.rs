@@ -81,7 +81,6 @@ pub struct Metadata {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Seeded hash under which the series is looked up.
-    #[allow(dead_code)]
     pub key: u128,
     /// Where its label bytes lie in [`Batch::label_bytes`].
     pub labels: Range<usize>,

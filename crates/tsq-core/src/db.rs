@@ -1,206 +1,297 @@
-//! The database handle. This first head keeps everything in memory.
+//! The handle of an open database.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use crate::batch::{Appended, Batch, CanonicalLabels, Exemplar, LabelSource, Metadata, SeriesHandle};
+use crate::append::low_water_mark;
+use crate::background::Background;
+use crate::batch::{Appended, Batch, CanonicalLabels, LabelSource, SeriesHandle};
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
-use crate::labels::{Labels, LabelsBuilder};
+use crate::import::Importer;
+use crate::labels::Labels;
+use crate::open::{Damage, Parts, random};
 use crate::options::Options;
-use crate::query::{Matcher, SeriesStream, Source, all_match};
-use crate::sample::{Kind, Samples, TimeRange};
-use crate::series::Series;
+use crate::sample::Kind;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::store::Store;
 
-type Table = BTreeMap<Labels, BTreeMap<Kind, Arc<Samples>>>;
-
-/// An open database. Cheap to clone; all clones are the same database.
+/// An open database. Cheap to clone; all clones are the same database, `Send` and `Sync`.
+///
+/// One process writes to a directory, any number may read it beside ([`Db::open_read_only`]).
+/// Dropping the last clone closes the database; [`Db::close`] also reports errors.
 #[derive(Clone, Debug)]
-pub struct Db {
-    inner: Arc<Mutex<Inner>>,
-    options: Arc<Options>,
+pub struct Db(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    store: Arc<Store>,
+    damage: Vec<Damage>,
+    background: Mutex<Option<Background>>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    series: Table,
-    exemplars: Vec<(Labels, Exemplar)>,
-    metadata: BTreeMap<String, Metadata>,
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The log already holds everything acknowledged; an error here loses nothing.
+        let _ = self.close();
+    }
 }
 
-/// Everything acknowledged up to one moment.
+impl Handle {
+    fn close(&self) -> Result<()> {
+        if let Some(background) = self.background.lock().take() {
+            background.stop(&self.store);
+        }
+        self.store.shut_down()
+    }
+}
+
+/// Opens a database with other components than the machine's.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
-    series: Table,
-    exemplars: Vec<(Labels, Exemplar)>,
-    metadata: BTreeMap<String, Metadata>,
+pub struct DbBuilder {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl Default for DbBuilder {
+    fn default() -> Self {
+        Self { disk: Arc::new(RealDisk), clock: Arc::new(SystemClock::new()), seed: None }
+    }
+}
+
+impl DbBuilder {
+    /// Files go to this disk.
+    #[must_use]
+    pub fn disk(mut self, disk: impl Disk + 'static) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
+    /// Time comes from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Seed of the hash tables, for runs that repeat exactly. Label values come from the network: keep it secret.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(crate) fn parts(self, path: &Path, options: Options) -> Parts {
+        let seed = self.seed.unwrap_or_else(random);
+        Parts { disk: self.disk, clock: self.clock, dir: path.to_path_buf(), options, seed }
+    }
+
+    /// Opens or creates the database in a directory for writing. See [`Db::open`].
+    ///
+    /// # Errors
+    /// See [`Db::open`].
+    pub fn open(self, path: impl AsRef<Path>, options: Options) -> Result<Db> {
+        let (store, damage) = self.parts(path.as_ref(), options).open_writer(false)?;
+        let store = Arc::new(store);
+        let wanted = store.options.background && store.wal.is_some();
+        let background = if wanted { Some(Background::start(&store)?) } else { None };
+        Ok(Db(Arc::new(Handle { store, damage, background: Mutex::new(background) })))
+    }
+
+    /// Opens a database for reading only. See [`Db::open_read_only`].
+    ///
+    /// # Errors
+    /// See [`Db::open_read_only`].
+    pub fn open_read_only(self, path: impl AsRef<Path>, options: Options) -> Result<Db> {
+        let (store, damage) = self.parts(path.as_ref(), options).open_reader()?;
+        Ok(Db(Arc::new(Handle { store: Arc::new(store), damage, background: Mutex::new(None) })))
+    }
+
+    /// Explains damage, and accepts its loss. See [`Db::recover`].
+    ///
+    /// # Errors
+    /// See [`Db::recover`].
+    pub fn recover(self, path: impl AsRef<Path>, accept_loss: bool) -> Result<Vec<Damage>> {
+        self.parts(path.as_ref(), Options { background: false, ..Options::default() }).recover(accept_loss)
+    }
 }
 
 impl Db {
-    /// Opens or creates the database in a directory.
-    pub fn open(_path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Ok(Self { inner: Arc::default(), options: Arc::new(options) })
+    /// Opens or creates the database in a directory for writing.
+    ///
+    /// Replays the log; a torn tail is cut. When the log or the manifest proves that something durable is damaged, the
+    /// database opens read-only and [`Db::damage`] says what is affected.
+    ///
+    /// # Errors
+    /// `Locked` when another process writes to it, `UnsupportedFormat` for a newer format, `Io`.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        DbBuilder::default().open(path, options)
+    }
+
+    /// Opens a database for reading only, also while another process writes to it. Sees what is in the directory now;
+    /// that may include batches that are written but not acknowledged yet. Never changes a file.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where there is no database, `UnsupportedFormat` for a newer format, `Io`.
+    pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        DbBuilder::default().open_read_only(path, options)
+    }
+
+    /// What is damaged in the database of a directory. With `accept_loss` goes on without it: damaged files are moved
+    /// to `quarantine/`, everything readable is kept, and the database opens for writing again.
+    ///
+    /// # Errors
+    /// `Locked` when a process writes to it, `Io`.
+    pub fn recover(path: impl AsRef<Path>, accept_loss: bool) -> Result<Vec<Damage>> {
+        DbBuilder::default().recover(path, accept_loss)
+    }
+
+    /// A builder for other clocks and disks.
+    pub fn builder() -> DbBuilder {
+        DbBuilder::default()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
     }
 
     /// The settings it was opened with.
     pub fn options(&self) -> &Options {
-        &self.options
+        &self.0.store.options
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &PathBuf {
+        &self.0.store.dir
+    }
+
+    /// What was damaged at opening. Not empty: the database takes no writes.
+    pub fn damage(&self) -> &[Damage] {
+        &self.0.damage
+    }
+
+    /// Why it takes no writes, if so.
+    pub fn read_only_reason(&self) -> Option<String> {
+        self.0.store.read_only.read().clone()
+    }
+
+    /// Writes a line into the lock file, for processes that find the database in use: its address, for example.
+    ///
+    /// # Errors
+    /// `Io`; `ReadOnly` when it was opened for reading only.
+    pub fn announce(&self, note: &str) -> Result<()> {
+        self.0.store.announce(note)
     }
 
     /// An empty batch for this database.
     pub fn batch(&self) -> Batch {
-        Batch::with_seed(0)
+        Batch::with_seed(self.0.store.seed)
     }
 
-    /// A handle for appending to one series without its labels.
+    /// A handle for appending to one series without looking at its labels again.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the labels break a limit.
     pub fn series(&self, kind: Kind, labels: &Labels) -> Result<SeriesHandle> {
+        self.0.store.check_series(labels)?;
         let key = self.batch().hash(labels.as_bytes());
         Ok(SeriesHandle { key, labels: labels.clone(), kind })
     }
 
-    /// Appends a batch whose series were given by labels or handles.
+    /// Appends a batch. Samples are logged first, then visible to queries.
+    ///
+    /// Refused samples (conflicting, over a limit) are counted and described in [`Appended`]; the rest of the batch
+    /// is stored. On return the batch is durable under [`Durability::Always`](crate::Durability::Always), else as the
+    /// mode says.
+    ///
+    /// # Errors
+    /// `StorageFull` when the disk has too little space: nothing of the batch is visible, try again later.
+    /// `ReadOnly` after damage or a failed fsync, `LimitExceeded` for a batch that is too large, `Closed`, `Io`.
     pub fn append(&self, batch: &Batch) -> Result<Appended> {
         self.append_with(batch, &CanonicalLabels)
     }
 
-    /// Appends a batch whose label bytes `source` can read.
+    /// As [`Db::append`], for a batch whose label bytes `source` can read.
+    ///
+    /// # Errors
+    /// See [`Db::append`].
     pub fn append_with(&self, batch: &Batch, source: &dyn LabelSource) -> Result<Appended> {
-        let mut inner = self.inner.lock();
-        let mut appended = Appended::default();
-        let mut builder = LabelsBuilder::default();
-        let (mut times, mut steps) = (batch.times.iter(), batch.steps.iter());
-        let (mut values, mut histograms) = (batch.values.iter(), batch.histograms.iter());
-        let mut sets = Vec::new();
-        for entry in &batch.entries {
-            builder.clear();
-            source.labels(&batch.label_bytes[entry.labels.clone()], &mut builder)?;
-            let labels = builder.build()?;
-            sets.push(labels.clone());
-            let samples = inner.series.entry(labels).or_default().entry(entry.kind).or_default();
-            let samples = Arc::make_mut(samples);
-            for _ in 0..entry.samples {
-                let time = *times.next().expect("one time a sample");
-                let position = samples.times.partition_point(|&t| t <= time);
-                let again = !entry.kind.has_step() && position > 0 && samples.times[position - 1] == time;
-                let at = if again { position - 1 } else { position };
-                if !again {
-                    samples.times.insert(at, time);
-                }
-                if entry.kind.has_step() {
-                    samples.steps.insert(at, *steps.next().expect("one step a run sample"));
-                }
-                if entry.kind.is_histogram() {
-                    let histogram = histograms.next().expect("one histogram a histogram sample").clone();
-                    if again {
-                        samples.histograms[at] = histogram;
-                    } else {
-                        samples.histograms.insert(at, histogram);
-                    }
-                    appended.histograms += 1;
-                } else {
-                    let value = *values.next().expect("one value a float sample");
-                    if again {
-                        samples.values[at] = value;
-                    } else {
-                        samples.values.insert(at, value);
-                    }
-                    appended.floats += 1;
-                }
-            }
-        }
-        for (entry, exemplar) in &batch.exemplars {
-            inner.exemplars.push((sets[*entry].clone(), exemplar.clone()));
-            appended.exemplars += 1;
-        }
-        for metadata in &batch.metadata {
-            inner.metadata.insert(metadata.metric.clone(), metadata.clone());
-        }
-        Ok(appended)
+        self.0.store.append(batch, source)
     }
 
-    /// What is visible now.
+    /// Everything acknowledged up to now.
+    ///
+    /// # Errors
+    /// `Closed`.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let inner = self.inner.lock();
-        let (series, exemplars) = (inner.series.clone(), inner.exemplars.clone());
-        Ok(Snapshot { series, exemplars, metadata: inner.metadata.clone() })
+        self.0.store.check_open()?;
+        Ok(self.0.store.snapshot())
     }
 
-    /// Writes the head into a block.
+    /// Writes the head into a block and drops its part of the log.
+    ///
+    /// # Errors
+    /// `StorageFull`, `ReadOnly`, `Closed`, `Io`. Nothing is lost: the log still holds everything.
     pub fn flush(&self) -> Result<()> {
-        Ok(())
+        self.0.store.flush()
     }
 
-    /// Flushes, merges blocks as far as the levels ask for it, applies retention.
+    /// Flushes, applies retention, and merges blocks: all first-level ones, and others as far as the tiers ask for it.
+    ///
+    /// # Errors
+    /// As [`Db::flush`]; `Corrupt` when a block to be merged is damaged.
     pub fn compact(&self) -> Result<()> {
-        Ok(())
+        self.0.store.flush()?;
+        self.0.store.compact(true)
     }
 
-    /// Makes everything durable and releases the directory. Further calls on any clone fail.
+    /// Flushes, then makes a copy of the database in another directory, by hard links where the file system can.
+    ///
+    /// # Errors
+    /// As [`Db::flush`]; `InvalidArgument` when the directory holds a database already.
+    pub fn backup(&self, target: impl AsRef<Path>) -> Result<()> {
+        self.0.store.backup(target.as_ref())
+    }
+
+    /// Writes many samples straight into blocks, past log and head. See [`Importer`].
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Closed`.
+    pub fn importer(&self) -> Result<Importer> {
+        Importer::new(Arc::clone(&self.0.store))
+    }
+
+    /// Sizes and counts.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.0.store)
+    }
+
+    /// Free bytes below which writes are refused now.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn low_space_mark(&self) -> Result<u64> {
+        let store = &self.0.store;
+        let space = store.free_space()?;
+        Ok(low_water_mark(&store.options, space, store.wal.as_ref().map_or(0, crate::wal::Wal::total_bytes)))
+    }
+
+    /// Makes everything durable and releases the directory. Further writes on any clone fail; snapshots stay readable.
+    ///
+    /// # Errors
+    /// `Io` when the log could not be made durable.
     pub fn close(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Snapshot {
-    fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Vec<Series> {
-        let inside = |samples: &Samples| samples.times.iter().any(|&time| range.contains(time));
-        let mut found = Vec::new();
-        for (labels, kinds) in self.series.iter().filter(|(labels, _)| all_match(matchers, labels)) {
-            let parts: Vec<_> = kinds.iter().filter(|(_, s)| inside(s)).map(|(k, s)| (*k, s.clone())).collect();
-            if !parts.is_empty() {
-                found.push(Series::new(labels.clone(), parts));
-            }
-        }
-        found
-    }
-}
-
-#[derive(Debug)]
-struct Listed(std::vec::IntoIter<Series>);
-
-impl SeriesStream for Listed {
-    fn next_batch(&mut self, max: usize) -> Result<Vec<Series>> {
-        Ok(self.0.by_ref().take(max).collect())
-    }
-}
-
-impl Source for Snapshot {
-    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + '_>> {
-        Ok(Box::new(Listed(self.matching(matchers, range).into_iter())))
+        self.0.close()
     }
 
-    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
-        let mut names = BTreeSet::new();
-        for series in self.matching(matchers, range) {
-            names.extend(series.labels().iter().map(|(name, _)| name.to_owned()));
-        }
-        Ok(names.into_iter().collect())
-    }
-
-    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
-        let mut values = BTreeSet::new();
-        for series in self.matching(matchers, range) {
-            values.extend(series.labels().get(name).map(str::to_owned));
-        }
-        Ok(values.into_iter().collect())
-    }
-
-    fn metadata(&self) -> Result<Vec<Metadata>> {
-        Ok(self.metadata.values().cloned().collect())
-    }
-
-    fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
-        let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-        for (labels, exemplar) in &self.exemplars {
-            if all_match(matchers, labels) && range.contains(exemplar.time_ms) {
-                found.entry(labels.clone()).or_default().push(exemplar.clone());
-            }
-        }
-        for list in found.values_mut() {
-            list.sort_by_key(|exemplar| exemplar.time_ms);
-        }
-        Ok(found.into_iter().collect())
+    /// Whether [`Db::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.0.store.closed.load(Ordering::Acquire)
     }
 }

@@ -101,7 +101,6 @@ impl Error {
     }
 
     /// A copy for another waiter on the same failed operation.
-    #[allow(dead_code)]
     pub(crate) fn duplicate(&self) -> Self {
         Self(Box::new(Inner {
             kind: self.0.kind,

@@ -126,8 +126,11 @@ fn take_len(rest: &mut &[u8]) -> Option<usize> {
     None
 }
 
+/// Names and values are shorter than this; limits are far lower.
+pub(crate) const TEXT_MAX: usize = 1 << 28;
+
 fn push_len(out: &mut Vec<u8>, mut len: usize) {
-    assert!(len < 1 << 28, "a label is far below 256 MiB");
+    assert!(len < TEXT_MAX, "a label is far below 256 MiB");
     while len >= 0x80 {
         out.push((len & 0x7f) as u8 | 0x80);
         len >>= 7;
@@ -135,7 +138,8 @@ fn push_len(out: &mut Vec<u8>, mut len: usize) {
     out.push(len as u8);
 }
 
-fn push_pair(out: &mut Vec<u8>, name: &str, value: &str) {
+/// Appends one label of a canonical set; the caller keeps the order.
+pub(crate) fn push_pair(out: &mut Vec<u8>, name: &str, value: &str) {
     push_len(out, name.len());
     out.extend_from_slice(name.as_bytes());
     push_len(out, value.len());

@@ -2,29 +2,60 @@
 //!
 //! Blocking and synchronous; knows no protocol, no query language, no async runtime, and keeps no global state.
 
+// The derive macro of tsz-compress names it.
+extern crate alloc;
+
+mod append;
+mod background;
 mod batch;
+#[doc(hidden)]
+pub mod bench_support;
+#[allow(dead_code)]
+mod block;
 mod clock;
+#[allow(dead_code)]
+mod codec;
+mod compact;
 mod db;
-#[allow(dead_code, unreachable_pub)]
 mod disk;
 mod error;
+mod flush;
+mod head;
 mod histogram;
+mod import;
+#[allow(dead_code)]
+mod index;
 mod labels;
+mod manifest;
+mod merge;
+mod open;
 mod options;
 mod query;
 mod sample;
 mod series;
+mod snapshot;
+mod stats;
+mod store;
+mod verify;
+#[allow(dead_code, unused_imports)]
+mod wal;
 
 pub use batch::{
     Appended, Batch, CanonicalLabels, Exemplar, LabelSource, Metadata, RejectReason, Rejection, SeriesHandle,
 };
+pub use block::{BlockId, BlockMeta};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use db::{Db, Snapshot};
-pub use disk::{Disk, DiskFile, LockGuard, LockOutcome, RealDisk, Space};
+pub use db::{Db, DbBuilder};
+pub use disk::{CrashImage, Disk, DiskFile, Fault, LockGuard, LockOutcome, RealDisk, SimDisk, Space};
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};
+pub use import::Importer;
 pub use labels::{Labels, LabelsBuilder, LabelsIter, METRIC_NAME};
+pub use open::Damage;
 pub use options::{Durability, Limits, Options};
 pub use query::{MatchOp, Matcher, Pattern, SeriesStream, Source, all_match};
 pub use sample::{Kind, NORMAL_NAN_BITS, STALE_NAN_BITS, Samples, TimeRange, is_stale, stale_nan};
 pub use series::Series;
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use verify::{BlockInspection, CodecUse, Inspection, Verification};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::block::{BlockReader, ChunkMeta};
 use crate::error::Result;
 use crate::labels::Labels;
+use crate::merge;
 use crate::sample::{Kind, Samples, TimeRange};
 
 /// One label set that a selection found, with access to its samples. Holds what it needs alive; `Send`, so that
@@ -11,11 +13,20 @@ use crate::sample::{Kind, Samples, TimeRange};
 #[derive(Clone, Debug)]
 pub struct Series {
     labels: Labels,
-    parts: Vec<(Kind, Arc<Samples>)>,
+    parts: Vec<Part>,
+}
+
+/// Samples of one kind from one place.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// Copied from the head, ordered.
+    Head(Kind, Arc<Samples>),
+    /// Chunks of one block.
+    Block(Arc<BlockReader>, Vec<ChunkMeta>),
 }
 
 impl Series {
-    pub(crate) fn new(labels: Labels, parts: Vec<(Kind, Arc<Samples>)>) -> Self {
+    pub(crate) fn new(labels: Labels, parts: Vec<Part>) -> Self {
         Self { labels, parts }
     }
 
@@ -26,24 +37,38 @@ impl Series {
 
     /// The kinds of samples that may exist in the selected range, ascending.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
-        self.parts.iter().map(|(kind, _)| *kind)
+        let has = |kind: &Kind| {
+            self.parts.iter().any(|part| match part {
+                Part::Head(part_kind, _) => part_kind == kind,
+                Part::Block(_, chunks) => chunks.iter().any(|chunk| chunk.kind == *kind),
+            })
+        };
+        Kind::ALL.into_iter().filter(has).collect::<Vec<_>>().into_iter()
     }
 
     /// Replaces `out` by the samples of one kind inside `range`, merged and in order. `range` should lie within the
-    /// range of the selection: samples outside of that may be missing.
+    /// range of the selection: samples outside of that may be missing. Only chunks that overlap it are decoded.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page that the samples need is damaged.
     pub fn read(&self, kind: Kind, range: TimeRange, out: &mut Samples) -> Result<()> {
         out.clear();
-        for (_, part) in self.parts.iter().filter(|(part_kind, _)| *part_kind == kind) {
-            for (index, &time) in part.times.iter().enumerate().filter(|(_, time)| range.contains(**time)) {
-                out.times.push(time);
-                out.steps.extend(part.steps.get(index));
-                out.values.extend(part.values.get(index));
-                out.histograms.extend(part.histograms.get(index).cloned());
+        for part in &self.parts {
+            match part {
+                Part::Head(part_kind, samples) if *part_kind == kind => merge::extend(out, samples),
+                Part::Head(..) => {}
+                Part::Block(block, chunks) => {
+                    let wanted = |chunk: &&ChunkMeta| {
+                        chunk.kind == kind && range.overlaps(&TimeRange::new(chunk.min_ms, chunk.max_ms))
+                    };
+                    for chunk in chunks.iter().filter(wanted) {
+                        block.read_chunk(chunk, out)?;
+                    }
+                }
             }
         }
+        merge::normalise(kind, out);
+        merge::clip(out, range);
         Ok(())
     }
 }

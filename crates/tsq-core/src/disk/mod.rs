@@ -6,8 +6,10 @@
 
 mod mmap;
 mod real;
+mod sim;
 
 pub use real::RealDisk;
+pub use sim::{CrashImage, Fault, SimDisk};
 
 use std::fmt;
 use std::io;
@@ -89,7 +91,7 @@ pub trait LockGuard: fmt::Debug + Send + Sync {
 /// Writes a small file under a temporary name, syncs it, renames it into place and syncs the directory.
 ///
 /// After `Ok` the new content is durable; after a crash at any point either the old or the new content is there.
-pub fn publish(disk: &dyn Disk, path: &Path, data: &[u8]) -> io::Result<()> {
+pub(crate) fn publish(disk: &dyn Disk, path: &Path, data: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     if disk.len(&temporary).is_ok() {
         disk.unlink(&temporary)?;
@@ -103,10 +105,10 @@ pub fn publish(disk: &dyn Disk, path: &Path, data: &[u8]) -> io::Result<()> {
 }
 
 /// Extension of files that are being written; anything bearing it may be deleted at opening.
-pub const TEMPORARY_EXTENSION: &str = "tmp";
+pub(crate) const TEMPORARY_EXTENSION: &str = "tmp";
 
 /// The name under which a file is written before it is renamed to `path`.
-pub fn temporary_name(path: &Path) -> PathBuf {
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(TEMPORARY_EXTENSION);
@@ -114,6 +116,6 @@ pub fn temporary_name(path: &Path) -> PathBuf {
 }
 
 /// The directory of a file the engine made; all of them have one.
-pub fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().expect("files of a database lie in its directory")
 }

@@ -1,0 +1,275 @@
+//! Reads a mapped block. Opening touches header, footer and the table of page CRCs; pages are verified as they are used.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::chunks::{COLUMN_LEN, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
+use super::format::{BlockMeta, HEADER_LEN, Section, SectionId, Sections, decode_footer, decode_header};
+use super::pages::PageReader;
+use super::series::SeriesReader;
+use crate::batch::{Exemplar, Metadata};
+use crate::codec::varint::Cursor;
+use crate::codec::{ColumnMut, decode};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::index::{Index, IndexSections, SeriesEntry};
+use crate::labels::Labels;
+use crate::query::Matcher;
+use crate::sample::{Samples, TimeRange};
+
+/// An open block; shared by all readers of it.
+#[derive(Debug)]
+pub(crate) struct BlockReader {
+    pub(super) pages: PageReader,
+    pub(super) meta: BlockMeta,
+    pub(super) sections: Sections,
+    pub(super) table_crc: u32,
+    index: IndexSections,
+}
+
+impl BlockReader {
+    /// Maps a block of database `db_id`. Reads header, footer and page CRC table, whatever the size of the block.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when those are damaged or of another database,
+    /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq wrote them,
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the file cannot be mapped.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, db_id: u128) -> Result<Arc<Self>> {
+        let map = disk.map(path).map_err(|error| Error::io("map a block", path, error))?;
+        Self::from_bytes(map, path, db_id)
+    }
+
+    /// Opens a block whose file is `map`; errors name `path`.
+    pub(super) fn from_bytes(map: Bytes, path: &Path, db_id: u128) -> Result<Arc<Self>> {
+        let damage = |offset: usize| move |error: Error| error.at(path, offset as u64);
+        let header: &[u8; HEADER_LEN] =
+            map.first_chunk().ok_or_else(|| Error::corrupt("block file ends inside its header").at(path, 0))?;
+        let (owner, id, level) = decode_header(header).map_err(damage(0))?;
+        let footer = decode_footer(&map).map_err(damage(map.len()))?;
+        if (owner, id, level) != (footer.db_id, footer.meta.id, footer.meta.level) {
+            return Err(Error::corrupt("block header and footer belong to different blocks").at(path, 0));
+        }
+        if owner != db_id {
+            let message = format!("block belongs to database {owner:032x}, this is {db_id:032x}");
+            return Err(Error::corrupt(message).at(path, 16));
+        }
+        let pages = PageReader::new(map, path, db_id, id, footer.pages_end);
+        pages.verify_table(footer.table_crc)?;
+        let index = IndexSections {
+            series: footer.sections.get(SectionId::Series),
+            names: footer.sections.get(SectionId::Names),
+            values: footer.sections.get(SectionId::Values),
+            postings: footer.sections.get(SectionId::Postings),
+        };
+        let (meta, sections, table_crc) = (footer.meta, footer.sections, footer.table_crc);
+        Ok(Arc::new(Self { pages, meta, sections, table_crc, index }))
+    }
+
+    /// Database and description of a block file, from its footer alone.
+    ///
+    /// # Errors
+    /// As [`BlockReader::open`].
+    pub(crate) fn peek(disk: &dyn Disk, path: &Path) -> Result<(u128, BlockMeta)> {
+        let map = disk.map(path).map_err(|error| Error::io("map a block", path, error))?;
+        let footer = decode_footer(&map).map_err(|error| error.at(path, map.len() as u64))?;
+        Ok((footer.db_id, footer.meta))
+    }
+
+    /// What the footer says.
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        &self.meta
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.pages.path()
+    }
+
+    pub(super) fn index(&self) -> Result<Index<'_>> {
+        Index::open(&self.pages, &self.index, self.meta.series as u32)
+    }
+
+    /// Numbers of the series that pass all matchers and have a chunk that overlaps `range`, ascending, which is label
+    /// order. Cost follows the distinct values of the matchers' names and the series that match.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
+    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u32>> {
+        if !self.meta.time_range().overlaps(&range) {
+            return Ok(Vec::new());
+        }
+        let index = self.index()?;
+        let mut selected = index.select(matchers)?;
+        if range.min_ms <= self.meta.min_ms && self.meta.max_ms <= range.max_ms {
+            return Ok(selected);
+        }
+        let mut cursor = index.series();
+        let mut chunks = Vec::new();
+        let mut kept = 0;
+        for at in 0..selected.len() {
+            chunks.clear();
+            self.entry_chunks(cursor.get(selected[at])?, &mut chunks)?;
+            if chunks.iter().any(|chunk: &ChunkMeta| chunk.time_range().overlaps(&range)) {
+                selected[kept] = selected[at];
+                kept += 1;
+            }
+        }
+        selected.truncate(kept);
+        Ok(selected)
+    }
+
+    /// A cursor that reads labels and chunks of many series.
+    pub(crate) fn series_reader(&self) -> Result<SeriesReader<'_>> {
+        SeriesReader::new(self)
+    }
+
+    /// Labels of a series. [`BlockReader::series_reader`] is faster for many.
+    pub(crate) fn labels(&self, series: u32) -> Result<Labels> {
+        let index = self.index()?;
+        let (mut pairs, mut canonical) = (index.pairs(), Vec::new());
+        for pair in &index.series().get(series)?.pairs {
+            pairs.append(*pair, &mut canonical)?;
+        }
+        Labels::from_canonical(&canonical).map_err(|error| error.in_file(self.path()))
+    }
+
+    /// Appends the chunks of a series in the order of writing.
+    pub(crate) fn chunks(&self, series: u32, out: &mut Vec<ChunkMeta>) -> Result<()> {
+        let mut cursor = self.index()?.series();
+        self.entry_chunks(cursor.get(series)?, out)
+    }
+
+    pub(super) fn entry_chunks(&self, entry: &SeriesEntry, out: &mut Vec<ChunkMeta>) -> Result<()> {
+        let section = self.sections.get(SectionId::ChunkIndex);
+        let bytes = self.pages.slice(section, entry.chunks_at, entry.chunks_len)?;
+        let damaged = || self.pages.corrupt(section.offset + entry.chunks_at, "chunk index entry that is no entry");
+        let mut cursor = Cursor::new(bytes);
+        let mut end = 0;
+        for _ in 0..entry.chunks {
+            let entry = ChunkEntry::decode(&mut end, &mut cursor).ok_or_else(damaged)?;
+            let times = self.column(entry.times, ColumnUse::Times)?;
+            out.push(ChunkMeta {
+                kind: entry.kind,
+                min_ms: times.min,
+                max_ms: times.max,
+                count: u32::from(times.rows),
+                entry,
+            });
+        }
+        if cursor.is_empty() { Ok(()) } else { Err(damaged()) }
+    }
+
+    /// An entry of the column table.
+    pub(super) fn any_column(&self, number: u32) -> Result<IntegerColumn> {
+        let section = self.sections.get(SectionId::Columns);
+        let at = u64::from(number) * COLUMN_LEN as u64;
+        let bytes = self.pages.slice(section, at, COLUMN_LEN as u64)?;
+        let column = IntegerColumn::decode(bytes.try_into().expect("the slice has the length of a column"));
+        column.map_err(|error| error.at(self.path(), section.offset + at))
+    }
+
+    fn column(&self, number: u32, usage: ColumnUse) -> Result<IntegerColumn> {
+        let column = self.any_column(number)?;
+        if column.usage != usage {
+            let at = self.sections.get(SectionId::Columns).offset + u64::from(number) * COLUMN_LEN as u64;
+            return Err(self.pages.corrupt(at, format!("integer column that is not used for {usage:?}")));
+        }
+        Ok(column)
+    }
+
+    /// Appends the times and steps of a chunk.
+    pub(super) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<()> {
+        let rows = chunk.count as usize;
+        self.read_column(&self.column(chunk.entry.times, ColumnUse::Times)?, rows, &mut out.times)?;
+        match chunk.entry.steps {
+            Some(steps) => self.read_column(&self.column(steps, ColumnUse::Steps)?, rows, &mut out.steps),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends the samples of a chunk. After an error `out` may hold some of its columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged,
+    /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq encoded it.
+    pub(crate) fn read_chunk(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<()> {
+        self.read_axes(chunk, out)?;
+        let entry = &chunk.entry;
+        let (payload, at) = self.payload(entry.offset, entry.len)?;
+        if let Some(column) = entry.column {
+            // Codecs whose payload is shared by several series come with later versions.
+            let message = format!("column {column} of a chunk whose encoding {} is not shared", entry.codec);
+            return Err(self.pages.corrupt(at, message));
+        }
+        let values = match chunk.kind.is_histogram() {
+            true => ColumnMut::Histograms(&mut out.histograms),
+            false => ColumnMut::Floats(&mut out.values),
+        };
+        decode(entry.codec, payload, chunk.count as usize, values).map_err(|error| error.at(self.path(), at))
+    }
+
+    pub(super) fn read_column(&self, column: &IntegerColumn, rows: usize, out: &mut Vec<i64>) -> Result<()> {
+        let (payload, at) = self.payload(column.offset, column.len)?;
+        if usize::from(column.rows) != rows {
+            return Err(self.pages.corrupt(at, format!("column of {} rows in a chunk of {rows}", column.rows)));
+        }
+        decode(column.codec, payload, rows, ColumnMut::Integers(out)).map_err(|error| error.at(self.path(), at))
+    }
+
+    pub(super) fn payload(&self, offset: u64, len: u32) -> Result<(&[u8], u64)> {
+        let section: Section = self.sections.get(SectionId::Chunks);
+        let payload = self.pages.slice(section, offset, u64::from(len))?;
+        Ok((payload, section.offset + offset))
+    }
+
+    /// Sorted names of the labels in the block.
+    pub(crate) fn label_names(&self) -> Result<Vec<String>> {
+        self.index()?.names()
+    }
+
+    /// Sorted values of a label in the block.
+    pub(crate) fn label_values(&self, name: &str) -> Result<Vec<String>> {
+        self.index()?.values_of(name)
+    }
+
+    /// What was known about metrics, as it was written.
+    pub(crate) fn metadata(&self) -> Result<Vec<Metadata>> {
+        self.parse(SectionId::Metadata, "metadata entry past its section or with invalid UTF-8", |cursor| {
+            let mut text = || cursor.str().map(str::to_owned);
+            Some(Metadata { metric: text()?, metric_type: text()?, unit: text()?, help: text()? })
+        })
+    }
+
+    /// Exemplars of each series, as they were written.
+    pub(crate) fn exemplars(&self) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+        let labels = |cursor: &mut Cursor<'_>| Labels::from_canonical(cursor.bytes()?).ok();
+        self.parse(SectionId::Exemplars, "exemplar past its section or with damaged labels", |cursor| {
+            let series = labels(cursor)?;
+            let mut list = Vec::new();
+            for _ in 0..cursor.u64()? {
+                let labels = labels(cursor)?;
+                let value = f64::from_le_bytes(cursor.fixed()?);
+                list.push(Exemplar { labels, value, time_ms: cursor.i64()? });
+            }
+            Some((series, list))
+        })
+    }
+
+    fn parse<T>(
+        &self,
+        id: SectionId,
+        damage: &str,
+        mut entry: impl FnMut(&mut Cursor<'_>) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let section = self.sections.get(id);
+        let mut cursor = Cursor::new(self.pages.slice(section, 0, section.len)?);
+        let mut entries = Vec::new();
+        while !cursor.is_empty() {
+            let at = section.offset + section.len - cursor.rest().len() as u64;
+            entries.push(entry(&mut cursor).ok_or_else(|| self.pages.corrupt(at, damage))?);
+        }
+        Ok(entries)
+    }
+}

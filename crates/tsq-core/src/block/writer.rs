@@ -1,0 +1,352 @@
+//! Writes a block from front to back: payloads go to the file as they come, the index is gathered in memory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::chunks::{ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
+use super::format::{
+    BlockMeta, BlockSpec, Footer, HEADER_LEN, REPLACES_MAX, Section, SectionId, Sections, TAIL_LEN, encode_footer,
+    encode_header, footer_len,
+};
+use super::pages::PageWriter;
+use super::reader::BlockReader;
+use crate::batch::{Exemplar, Metadata};
+use crate::codec::varint::{put_bytes, put_i64, put_u64};
+use crate::codec::{CHUNK_SAMPLES_MAX, Column, encode};
+use crate::disk::{Disk, parent, temporary_name};
+use crate::error::{Error, Result};
+use crate::index::IndexBuilder;
+use crate::labels::Labels;
+use crate::sample::{Kind, Samples};
+
+/// Columns remembered for sharing. Beyond that the older half is forgotten: columns that equal each other mostly come
+/// close together, and forgetting only costs bytes.
+const SHARED_COLUMNS_MAX: usize = 1 << 17;
+
+/// Writes one block. Dropping it before [`BlockWriter::finish`] removes the unfinished file.
+#[derive(Debug)]
+pub(crate) struct BlockWriter {
+    disk: Arc<dyn Disk>,
+    target: PathBuf,
+    temporary: Temporary,
+    out: PageWriter,
+    spec: BlockSpec,
+    meta: BlockMeta,
+    columns: Columns,
+    index: IndexBuilder,
+    /// Entries of all chunks, series by series.
+    chunk_index: Vec<u8>,
+    current: Option<Current>,
+    scratch: Vec<u8>,
+}
+
+/// The series whose samples come.
+#[derive(Debug)]
+struct Current {
+    labels: Labels,
+    chunks: u32,
+    /// Where its entries begin in the chunk index.
+    index_at: usize,
+    /// End of its last payload.
+    payload_end: u64,
+}
+
+/// The unfinished file; dropping it while armed removes the file.
+#[derive(Debug)]
+struct Temporary {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    armed: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nothing to do about a failure: the name is a temporary one, and opening removes such files.
+            let _ = self.disk.unlink(&self.path);
+        }
+    }
+}
+
+impl BlockWriter {
+    /// Starts a block in `dir` under a temporary name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) when the
+    /// file cannot be written, [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) when it replaces more
+    /// than 100,000 blocks.
+    pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, spec: BlockSpec) -> Result<Self> {
+        if spec.replaces.len() > REPLACES_MAX {
+            return Err(Error::limit(format!("a block replaces at most {REPLACES_MAX} blocks")));
+        }
+        let target = dir.join(spec.id.file_name());
+        let path = temporary_name(&target);
+        if disk.len(&path).is_ok() {
+            disk.unlink(&path).map_err(|error| Error::io("remove an unfinished block", &path, error))?;
+        }
+        let file = disk.create(&path).map_err(|error| Error::io("create a block", &path, error))?;
+        let temporary = Temporary { disk: Arc::clone(&disk), path: path.clone(), armed: true };
+        let mut out = PageWriter::new(file, path, spec.db_id, spec.id);
+        out.write(&encode_header(&spec))?;
+        let meta = BlockMeta {
+            id: spec.id,
+            level: spec.level,
+            min_ms: i64::MAX,
+            max_ms: i64::MIN,
+            lsn_min: spec.lsn_min,
+            lsn_max: spec.lsn_max,
+            replaces: spec.replaces.clone(),
+            ..BlockMeta::default()
+        };
+        let seed = (spec.db_id as u64) ^ (spec.db_id >> 64) as u64 ^ spec.id.0;
+        Ok(Self {
+            disk,
+            target,
+            temporary,
+            out,
+            spec,
+            meta,
+            columns: Columns { seed, ..Columns::default() },
+            index: IndexBuilder::new(seed),
+            chunk_index: Vec::new(),
+            current: None,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Starts a series, whose labels are above those of the series before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when they are not,
+    /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) when the block holds too many series or labels.
+    pub(crate) fn series(&mut self, labels: &Labels) -> Result<()> {
+        if let Some(current) = self.current.as_ref().filter(|current| current.labels >= *labels) {
+            return Err(Error::invalid(format!("series {labels} comes after {}", current.labels)));
+        }
+        self.end_series()?;
+        self.current =
+            Some(Current { labels: labels.clone(), chunks: 0, index_at: self.chunk_index.len(), payload_end: 0 });
+        Ok(())
+    }
+
+    fn end_series(&mut self) -> Result<()> {
+        match self.current.take() {
+            Some(current) => {
+                let len = (self.chunk_index.len() - current.index_at) as u64;
+                self.index.push(current.labels, current.chunks, len)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Adds samples of the current series, in order; they are cut in chunks. May be called again for the same series
+    /// and kind; times of the calls may overlap.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) when the
+    /// file cannot be written.
+    pub(crate) fn samples(&mut self, kind: Kind, samples: &Samples) -> Result<()> {
+        let (rows, mut start) = (samples.len(), 0);
+        let values = if kind.is_histogram() { samples.histograms.len() } else { samples.values.len() };
+        assert!(
+            values == rows && samples.steps.len() == if kind.has_step() { rows } else { 0 },
+            "columns are equally long"
+        );
+        while start < rows {
+            let end = rows.min(start + CHUNK_SAMPLES_MAX);
+            self.chunk(kind, samples, start..end)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, kind: Kind, samples: &Samples, rows: Range<usize>) -> Result<()> {
+        let steps: &[i64] = if kind.has_step() { &samples.steps[rows.clone()] } else { &[] };
+        let columns = self.integer_columns(kind, &samples.times[rows.clone()], steps)?;
+        let values = match kind.is_histogram() {
+            true => Column::Histograms(&samples.histograms[rows]),
+            false => Column::Floats(&samples.values[rows]),
+        };
+        let mut payload = std::mem::take(&mut self.scratch);
+        payload.clear();
+        let codec = encode(values, &mut payload);
+        self.put_chunk(kind, columns, codec, &payload)?;
+        self.scratch = payload;
+        Ok(())
+    }
+
+    /// Adds a chunk of another block to the current series without decoding its values.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::samples`], and those of reading the chunk's times and steps.
+    pub(crate) fn copy_chunk(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<()> {
+        if chunk.entry.column.is_some() {
+            return Err(Error::invalid("a chunk that series share is not copied alone"));
+        }
+        let mut samples = Samples::default();
+        source.read_axes(chunk, &mut samples)?;
+        let columns = self.integer_columns(chunk.kind, &samples.times, &samples.steps)?;
+        let (payload, _) = source.payload(chunk.entry.offset, chunk.entry.len)?;
+        self.put_chunk(chunk.kind, columns, chunk.entry.codec, payload)
+    }
+
+    /// Numbers of the time column and, for run kinds, the step column.
+    fn integer_columns(&mut self, kind: Kind, times: &[i64], steps: &[i64]) -> Result<(u32, Option<u32>)> {
+        let (columns, out, scratch) = (&mut self.columns, &mut self.out, &mut self.scratch);
+        let times = columns.put(times, ColumnUse::Times, out, scratch)?;
+        let steps = if kind.has_step() { Some(columns.put(steps, ColumnUse::Steps, out, scratch)?) } else { None };
+        Ok((times, steps))
+    }
+
+    fn put_chunk(&mut self, kind: Kind, columns: (u32, Option<u32>), codec: u8, payload: &[u8]) -> Result<()> {
+        let (times, steps) = columns;
+        let offset = self.out.position() - HEADER_LEN as u64;
+        let entry = ChunkEntry { kind, codec, times, steps, column: None, offset, len: payload_len(payload)? };
+        self.out.write(payload)?;
+        let current = self.current.as_mut().expect("a series was started before its samples");
+        entry.encode(&mut current.payload_end, &mut self.chunk_index);
+        current.chunks = current.chunks.checked_add(1).ok_or_else(|| Error::limit("a series has too many chunks"))?;
+        let column = &self.columns.table[times as usize];
+        self.meta.min_ms = self.meta.min_ms.min(column.min);
+        self.meta.max_ms = self.meta.max_ms.max(column.max);
+        self.meta.chunks += 1;
+        self.meta.samples += u64::from(column.rows);
+        Ok(())
+    }
+
+    /// Writes the index and the footer, syncs the file and publishes it under its name. On return the block is
+    /// durable. Exemplars come in label order, each list by time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) when the
+    /// file cannot be written; the unfinished file is removed.
+    pub(crate) fn finish(mut self, metadata: &[Metadata], exemplars: &[(Labels, Vec<Exemplar>)]) -> Result<BlockMeta> {
+        self.end_series()?;
+        self.meta.series = u64::from(self.index.count());
+        let mut sections = Sections::default();
+        let chunks = Section { offset: HEADER_LEN as u64, len: self.out.position() - HEADER_LEN as u64 };
+        sections.set(SectionId::Chunks, chunks);
+        let out = &mut self.out;
+        let columns = section(out, |out| self.columns.table.iter().try_for_each(|column| out.write(&column.encode())))?;
+        sections.set(SectionId::Columns, columns);
+        sections.set(SectionId::ChunkIndex, section(out, |out| out.write(&self.chunk_index))?);
+        // Their content is in the file now; the index needs the memory more.
+        (self.columns, self.chunk_index) = (Columns::default(), Vec::new());
+        let index = self.index.write(out)?;
+        sections.set(SectionId::Series, index.series);
+        sections.set(SectionId::Names, index.names);
+        sections.set(SectionId::Values, index.values);
+        sections.set(SectionId::Postings, index.postings);
+        sections.set(SectionId::Metadata, section(out, |out| write_metadata(metadata, out))?);
+        sections.set(SectionId::Exemplars, section(out, |out| write_exemplars(exemplars, out))?);
+        let pages_end = out.position();
+        let table_crc = out.finish_pages()?;
+        self.meta.file_bytes = out.position() + (footer_len(self.meta.replaces.len()) + TAIL_LEN) as u64;
+        let mut footer = Footer { db_id: self.spec.db_id, meta: self.meta, pages_end, table_crc, sections };
+        out.append_plain(&encode_footer(&mut footer))?;
+        out.sync()?;
+        let fail = |what: &'static str, path: PathBuf| move |error| Error::io(what, &path, error);
+        let rename = self.disk.rename(&self.temporary.path, &self.target);
+        rename.map_err(fail("rename a block", self.temporary.path.clone()))?;
+        self.temporary.armed = false;
+        let dir = parent(&self.target);
+        self.disk.sync_dir(dir).map_err(fail("sync the directory of a block", dir.to_path_buf()))?;
+        Ok(footer.meta)
+    }
+}
+
+fn payload_len(payload: &[u8]) -> Result<u32> {
+    u32::try_from(payload.len()).map_err(|_| Error::limit("the samples of a chunk take more than 4 GiB"))
+}
+
+fn section(out: &mut PageWriter, write: impl FnOnce(&mut PageWriter) -> Result<()>) -> Result<Section> {
+    let offset = out.position();
+    write(out)?;
+    Ok(Section { offset, len: out.position() - offset })
+}
+
+/// ~~~text
+/// each: four strings behind their varint lengths: metric, type, unit, help
+/// ~~~
+fn write_metadata(metadata: &[Metadata], out: &mut PageWriter) -> Result<()> {
+    let mut entry = Vec::new();
+    for each in metadata {
+        entry.clear();
+        for text in [&each.metric, &each.metric_type, &each.unit, &each.help] {
+            put_bytes(&mut entry, text.as_bytes());
+        }
+        out.write(&entry)?;
+    }
+    Ok(())
+}
+
+/// ~~~text
+/// each series: canonical labels behind their varint length, varint count, then each exemplar:
+///              canonical labels behind their varint length, f64 value, zigzag varint time
+/// ~~~
+fn write_exemplars(exemplars: &[(Labels, Vec<Exemplar>)], out: &mut PageWriter) -> Result<()> {
+    let mut entry = Vec::new();
+    for (labels, list) in exemplars {
+        entry.clear();
+        put_bytes(&mut entry, labels.as_bytes());
+        put_u64(&mut entry, list.len() as u64);
+        for exemplar in list {
+            put_bytes(&mut entry, exemplar.labels.as_bytes());
+            entry.extend_from_slice(&exemplar.value.to_le_bytes());
+            put_i64(&mut entry, exemplar.time_ms);
+        }
+        out.write(&entry)?;
+    }
+    Ok(())
+}
+
+/// The integer columns of a block, each content once.
+#[derive(Debug, Default)]
+struct Columns {
+    seed: u64,
+    table: Vec<IntegerColumn>,
+    /// Numbers of columns by a 128-bit hash of their content.
+    recent: HashMap<(ColumnUse, u128), u32>,
+    older: HashMap<(ColumnUse, u128), u32>,
+}
+
+impl Columns {
+    /// The number of the column with this content, which is written when it is new.
+    fn put(&mut self, rows: &[i64], usage: ColumnUse, out: &mut PageWriter, scratch: &mut Vec<u8>) -> Result<u32> {
+        let key = (usage, self.hash(rows, scratch));
+        let known = self.recent.get(&key).or_else(|| self.older.get(&key)).copied();
+        if let Some(number) = known.filter(|number| usize::from(self.table[*number as usize].rows) == rows.len()) {
+            return Ok(number);
+        }
+        let number = u32::try_from(self.table.len()).map_err(|_| Error::limit("a block has too many time columns"))?;
+        scratch.clear();
+        let codec = encode(Column::Integers(rows), scratch);
+        self.table.push(IntegerColumn {
+            offset: out.position() - HEADER_LEN as u64,
+            len: payload_len(scratch)?,
+            rows: rows.len() as u16,
+            codec,
+            usage,
+            min: rows.iter().copied().min().expect("a chunk has samples"),
+            max: rows.iter().copied().max().expect("a chunk has samples"),
+        });
+        out.write(scratch)?;
+        if self.recent.len() == SHARED_COLUMNS_MAX / 2 {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, number);
+        Ok(number)
+    }
+
+    fn hash(&self, rows: &[i64], scratch: &mut Vec<u8>) -> u128 {
+        scratch.clear();
+        scratch.extend(rows.iter().flat_map(|row| row.to_le_bytes()));
+        let mut hasher = Xxh3::with_seed(self.seed);
+        hasher.update(scratch);
+        hasher.digest128()
+    }
+}

@@ -1,0 +1,308 @@
+//! The open chunk of a series in the head: samples are appended bit by bit and stay encoded until they are flushed.
+//!
+//! Each sample is the time, for run series the step, then the value. The first time is 64 raw bits; other times and
+//! all steps are differences of differences (`delta.rs`), values are XOR codes (`gorilla.rs`). Before the first sample
+//! step, value and all differences are zero.
+
+use super::bits::{BitReader, BitSink};
+use super::gorilla::{Window, XorState};
+use super::{cut_short, delta};
+use crate::error::Result;
+use crate::sample::Samples;
+
+/// An append-only encoded run of float samples: 48 bytes of state and the bytes of the samples.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenChunk {
+    /// For run series the state of the steps, then the bits; zero behind the last bit. One allocation that grows
+    /// gently: there may be a million of them.
+    bytes: Box<[u8]>,
+    last_time: i64,
+    time_delta: i64,
+    last_value: u64,
+    /// Bits used in `bytes`, the state of the steps among them; the top bit tells whether there is such a state.
+    used: u32,
+    count: u16,
+    window: Window,
+}
+
+/// Size of the state of the steps: last step and last difference.
+const STEP_STATE_LEN: usize = 16;
+/// Flag in [`OpenChunk::used`].
+const HAS_STEPS: u32 = 1 << 31;
+
+impl OpenChunk {
+    /// Most samples it takes.
+    pub(crate) const SAMPLES_MAX: u32 = u16::MAX as u32;
+
+    /// Appends a sample. Either all samples of a chunk have a step or none has. About 10 ns.
+    #[inline]
+    pub(crate) fn push(&mut self, time: i64, step: Option<i64>, value: f64) {
+        let first = self.count == 0;
+        self.count = self.count.checked_add(1).expect("a chunk is sealed before it is full");
+        if first {
+            self.start(step.is_some());
+            self.put(time.cast_unsigned(), 64);
+        } else {
+            let time_delta = time.wrapping_sub(self.last_time);
+            delta::put(time_delta.wrapping_sub(self.time_delta), self);
+            self.time_delta = time_delta;
+        }
+        self.last_time = time;
+        if let Some(step) = step {
+            self.push_step(step, first);
+        }
+        let mut values = XorState { last: self.last_value, window: self.window };
+        values.put(value.to_bits(), self);
+        (self.last_value, self.window) = (values.last, values.window);
+    }
+
+    fn push_step(&mut self, step: i64, first: bool) {
+        let (last, last_delta) = self.step_state().expect("all samples of a chunk have a step or none has");
+        let step_delta = step.wrapping_sub(last);
+        delta::put(step_delta.wrapping_sub(last_delta), self);
+        let kept_delta = if first { 0 } else { step_delta };
+        self.bytes[..8].copy_from_slice(&step.to_le_bytes());
+        self.bytes[8..STEP_STATE_LEN].copy_from_slice(&kept_delta.to_le_bytes());
+    }
+
+    /// Number of samples.
+    pub(crate) fn len(&self) -> u32 {
+        u32::from(self.count)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The encoded samples, for [`decode_prefix`].
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.state_len()..self.position().div_ceil(8)]
+    }
+
+    /// Bytes allocated for the samples.
+    pub(crate) fn allocated(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Time of the last sample; 0 when there is none.
+    pub(crate) fn last_time(&self) -> i64 {
+        self.last_time
+    }
+
+    /// Value of the last sample; 0 when there is none.
+    pub(crate) fn last_value(&self) -> f64 {
+        f64::from_bits(self.last_value)
+    }
+
+    /// Step of the last sample of a run series.
+    pub(crate) fn last_step(&self) -> Option<i64> {
+        self.step_state().map(|(step, _)| step)
+    }
+
+    fn start(&mut self, has_steps: bool) {
+        self.used = if has_steps { HAS_STEPS | (STEP_STATE_LEN as u32 * 8) } else { 0 };
+        self.grow(self.position() / 8 + 9);
+    }
+
+    fn position(&self) -> usize {
+        (self.used & !HAS_STEPS) as usize
+    }
+
+    fn state_len(&self) -> usize {
+        if self.used & HAS_STEPS != 0 { STEP_STATE_LEN } else { 0 }
+    }
+
+    fn step_state(&self) -> Option<(i64, i64)> {
+        let state: &[u8; STEP_STATE_LEN] = self.bytes[..self.state_len()].try_into().ok()?;
+        let number = |at: usize| i64::from_le_bytes(state[at..at + 8].try_into().expect("8 bytes"));
+        Some((number(0), number(8)))
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        let target = match len {
+            0..=24 => 24,
+            25..=48 => 48,
+            49..=256 => len.next_multiple_of(48),
+            _ => (len + len / 4).next_multiple_of(64),
+        };
+        let mut bytes = std::mem::take(&mut self.bytes).into_vec();
+        bytes.reserve_exact(target - bytes.len());
+        bytes.resize(target, 0);
+        self.bytes = bytes.into_boxed_slice();
+    }
+
+    /// Writes near the end of the allocation, or grows it.
+    #[cold]
+    fn put_slow(&mut self, value: u64, bits: u32) {
+        let end = (self.position() + bits as usize).div_ceil(8);
+        if end > self.bytes.len() {
+            self.grow(end);
+        }
+        let mut left = bits;
+        while left > 0 {
+            let position = self.position();
+            let free = 8 - (position & 7) as u32;
+            let taken = free.min(left);
+            left -= taken;
+            let part = (value >> left) as u8 & (0xff >> (8 - taken));
+            self.bytes[position >> 3] |= part << (free - taken);
+            self.used += taken;
+        }
+    }
+}
+
+/// Appends the first `count` samples of an open chunk's bytes to `out`. After an error `out` is as before.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the bytes hold fewer samples.
+pub(crate) fn decode_prefix(bytes: &[u8], has_step: bool, count: usize, out: &mut Samples) -> Result<()> {
+    // A sample takes 2 bits at least.
+    if count > bytes.len() * 4 {
+        return Err(cut_short("open"));
+    }
+    let (times, steps, values) = (out.times.len(), out.steps.len(), out.values.len());
+    let result = decode_samples(bytes, has_step, count, out);
+    if result.is_err() {
+        out.times.truncate(times);
+        out.steps.truncate(steps);
+        out.values.truncate(values);
+    }
+    result
+}
+
+fn decode_samples(bytes: &[u8], has_step: bool, count: usize, out: &mut Samples) -> Result<()> {
+    let start = out.times.len();
+    out.times.resize(start + count, 0);
+    out.values.resize(out.values.len() + count, 0.0);
+    let times = &mut out.times[start..];
+    let values_at = out.values.len() - count;
+    let values = &mut out.values[values_at..];
+    let mut reader = BitReader::new(bytes);
+    if !has_step {
+        return decode_columns(&mut reader, times, values, |_, _| {});
+    }
+    let (mut step, mut step_delta) = (0_i64, 0_i64);
+    out.steps.reserve(count);
+    decode_columns(&mut reader, times, values, |reader, index| {
+        step_delta = step_delta.wrapping_add(delta::take(reader));
+        step = step.wrapping_add(step_delta);
+        out.steps.push(step);
+        step_delta = if index == 0 { 0 } else { step_delta };
+    })
+}
+
+#[inline(always)]
+fn decode_columns<'a>(
+    reader: &mut BitReader<'a>,
+    times: &mut [i64],
+    values: &mut [f64],
+    mut take_step: impl FnMut(&mut BitReader<'a>, usize),
+) -> Result<()> {
+    let mut state = XorState::default();
+    let (mut time, mut time_delta) = (0_i64, 0_i64);
+    for (index, (time_slot, value_slot)) in times.iter_mut().zip(values).enumerate() {
+        if index == 0 {
+            time = reader.read(64).cast_signed();
+        } else {
+            time_delta = time_delta.wrapping_add(delta::take(reader));
+            time = time.wrapping_add(time_delta);
+        }
+        *time_slot = time;
+        take_step(reader, index);
+        *value_slot = f64::from_bits(state.take(reader)?);
+    }
+    if reader.overran() { Err(cut_short("open")) } else { Ok(()) }
+}
+
+impl BitSink for OpenChunk {
+    #[inline]
+    fn put(&mut self, value: u64, bits: u32) {
+        let position = self.position();
+        let (byte, shift) = (position >> 3, (position & 7) as u32);
+        let Some(slot) = self.bytes.get_mut(byte..byte + 9).filter(|_| bits > 0) else {
+            return self.put_slow(value, bits);
+        };
+        let aligned = value << (64 - bits);
+        let first = u64::from(slot[0]) << 56 | aligned >> shift;
+        slot[..8].copy_from_slice(&first.to_be_bytes());
+        slot[8] = ((aligned << 8) >> shift) as u8;
+        self.used += bits;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn state_is_small() {
+        assert!(size_of::<OpenChunk>() <= 48, "{}", size_of::<OpenChunk>());
+    }
+
+    type Sample = (i64, i64, f64);
+
+    fn samples() -> impl Strategy<Value = Vec<Sample>> {
+        let any_bits = || any::<u64>().prop_map(f64::from_bits);
+        let wild = (any::<i64>(), any::<i64>(), any_bits());
+        let tame = (0_i64..100_000, 0_i64..50, (0_i32..100).prop_map(|n| f64::from(n) / 4.0));
+        prop_oneof![
+            prop::collection::vec(wild, 0..150),
+            prop::collection::vec(tame, 0..300).prop_map(|mut all| {
+                all.sort_by_key(|sample| sample.0);
+                all
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_prefix_comes_back(all in samples(), has_step: bool) {
+            let mut chunk = OpenChunk::default();
+            for (index, &(time, step, value)) in all.iter().enumerate() {
+                chunk.push(time, has_step.then_some(step), value);
+                prop_assert_eq!(chunk.len() as usize, index + 1);
+                prop_assert_eq!((chunk.last_time(), chunk.last_value().to_bits()), (time, value.to_bits()));
+                prop_assert_eq!(chunk.last_step(), has_step.then_some(step));
+            }
+            for count in [0, all.len() / 2, all.len()] {
+                let mut out = Samples { times: vec![9], ..Samples::default() };
+                decode_prefix(chunk.bytes(), has_step, count, &mut out).unwrap();
+                let want = &all[..count];
+                prop_assert_eq!(&out.times[1..], want.iter().map(|s| s.0).collect::<Vec<_>>());
+                let steps: Vec<_> = want.iter().filter(|_| has_step).map(|s| s.1).collect();
+                prop_assert_eq!(&out.steps, &steps);
+                let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&out.values), want.iter().map(|s| s.2.to_bits()).collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn damaged_bytes_do_not_panic(mut data in prop::collection::vec(any::<u8>(), 0..200), has_step: bool, count in 0_usize..2000, ones in 0_usize..50) {
+            for byte in data.iter_mut().take(ones) {
+                *byte = 0xff;
+            }
+            let mut out = Samples::default();
+            if decode_prefix(&data, has_step, count, &mut out).is_err() {
+                prop_assert!(out.is_empty() && out.values.is_empty() && out.steps.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_jitter_of_a_millisecond_costs_five_bits_and_a_constant_one() {
+        let mut chunk = OpenChunk::default();
+        for index in 0..120 {
+            chunk.push(1_700_000_000_000 + index * 15_000, None, 1.0);
+        }
+        assert!(chunk.bytes().len() < 50, "{}", chunk.bytes().len());
+        let mut chunk = OpenChunk::default();
+        for index in 0..120 {
+            chunk.push(1_700_000_000_000 + index * 15_000 + index % 2, None, 1.0);
+        }
+        assert!(chunk.bytes().len() < 110, "{}", chunk.bytes().len());
+    }
+}

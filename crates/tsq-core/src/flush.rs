@@ -1,0 +1,230 @@
+//! From the head into a block: end the generation, make its log durable, write the block, publish it, drop the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::batch::{Exemplar, Metadata};
+use crate::block::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter};
+use crate::error::{Error, Result};
+use crate::head::{Frozen, Generation};
+use crate::labels::{Labels, LabelsBuilder};
+use crate::manifest::{BlockEntry, Manifest};
+use crate::sample::Samples;
+use crate::snapshot::read_flushed;
+use crate::store::{Counters, Store, block_path};
+use crate::wal::Wal;
+
+/// What a publication changes.
+pub(crate) struct Change {
+    pub(crate) added: Vec<BlockMeta>,
+    pub(crate) removed: Vec<BlockId>,
+    /// The generation whose samples are in `added`.
+    pub(crate) flushed: Option<(Arc<Generation>, Frozen)>,
+}
+
+impl Store {
+    /// Flushes everything that was appended before the call.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let _one = self.flushing.lock();
+        let result = self.flush_locked();
+        if result.is_err() {
+            Counters::add(&self.counters.flush_failures, 1);
+        }
+        result
+    }
+
+    fn flush_locked(&self) -> Result<()> {
+        let wal = self.wal()?;
+        self.finish_flush(wal)?;
+        if self.rotate(wal)? {
+            self.finish_flush(wal)?;
+        }
+        self.counters.last_flush_ms.store(self.clock.monotonic_ms(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends the active generation unless it is empty.
+    fn rotate(&self, wal: &Wal) -> Result<bool> {
+        let mut state = self.state.write();
+        let active = Arc::clone(state.active());
+        if active.is_empty() {
+            return Ok(false);
+        }
+        let mut log = wal.lock();
+        let next_segment = log.rotate(self.log_generation.fetch_add(1, Ordering::Relaxed) + 1)?;
+        let lsn_max = log.last_lsn();
+        drop(log);
+        let written = active.all_series().len();
+        // Idle series leave once they are a quarter: copying the index costs what stays, and is rare.
+        let next = if written * 4 < active.index.len() * 3 {
+            active.successor_without_idle(self.seed)?
+        } else {
+            active.successor()
+        };
+        active.freeze(Frozen { lsn_max, next_segment });
+        state.generations.push(Arc::new(next));
+        Ok(true)
+    }
+
+    /// Writes the frozen generation, if there is one, into a block.
+    fn finish_flush(&self, wal: &Wal) -> Result<()> {
+        let frozen = {
+            let state = self.state.read();
+            if state.generations.len() < 2 { None } else { state.generations.first().cloned() }
+        };
+        let Some(generation) = frozen else { return Ok(()) };
+        let frozen = generation.frozen().expect("all but the last generation are frozen");
+        wal.sync().inspect_err(|error| self.log_failed(wal, error))?;
+        let meta = self.write_generation(&generation, frozen)?;
+        self.publish(&Change { added: vec![meta], removed: Vec::new(), flushed: Some((generation, frozen)) })?;
+        Counters::add(&self.counters.flushes, 1);
+        wal.delete_below(frozen.next_segment)
+    }
+
+    fn write_generation(&self, generation: &Generation, frozen: Frozen) -> Result<BlockMeta> {
+        let mut series = generation.all_series();
+        generation.index.sort(&mut series);
+        let lsn_min = self.manifest.lock().flushed_lsn + 1;
+        let mut writer = self.new_block(0, (lsn_min, frozen.lsn_max), Vec::new())?;
+        let (mut builder, mut samples) = (LabelsBuilder::default(), Samples::default());
+        let mut last: Option<Labels> = None;
+        for series in series {
+            let labels = generation.index.labels(series, &mut builder);
+            let kind = read_flushed(generation, series, &mut samples)?;
+            if samples.is_empty() {
+                continue;
+            }
+            if last.as_ref() != Some(&labels) {
+                writer.series(&labels)?;
+                last = Some(labels);
+            }
+            writer.samples(kind, &samples)?;
+        }
+        let notes = generation.notes.lock();
+        let metadata: Vec<Metadata> = notes.metadata.values().cloned().collect();
+        let mut exemplars: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        for (_, labels, exemplar) in &notes.exemplars {
+            exemplars.entry(labels.clone()).or_default().push(exemplar.clone());
+        }
+        drop(notes);
+        exemplars.values_mut().for_each(crate::snapshot::sort_exemplars);
+        writer.finish(&metadata, &exemplars.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Begins a block with a new number.
+    pub(crate) fn new_block(&self, level: u8, lsn: (u64, u64), replaces: Vec<BlockId>) -> Result<BlockWriter> {
+        let mut manifest = self.manifest.lock();
+        let id = BlockId(manifest.next_block);
+        manifest.next_block += 1;
+        let spec = BlockSpec { db_id: manifest.db_id, id, level, lsn_min: lsn.0, lsn_max: lsn.1, replaces };
+        drop(manifest);
+        BlockWriter::create(Arc::clone(&self.disk), &self.blocks_dir(), spec)
+    }
+
+    /// Makes a change of the block list durable, then visible, then deletes the files of removed blocks.
+    pub(crate) fn publish(&self, change: &Change) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        let mut readers = Vec::new();
+        for meta in &change.added {
+            let path = block_path(&self.blocks_dir(), meta.id);
+            readers.push(BlockReader::open(&*self.disk, &path, manifest.db_id)?);
+            Counters::add(&self.counters.blocks_written_bytes, meta.file_bytes);
+        }
+        let mut next = manifest.clone();
+        next.blocks.retain(|block| !change.removed.contains(&block.id));
+        next.blocks.extend(change.added.iter().map(BlockEntry::of));
+        next.removed.extend(&change.removed);
+        if let Some((_, frozen)) = &change.flushed {
+            next.flushed_lsn = frozen.lsn_max;
+            next.first_segment = frozen.next_segment;
+        }
+        next.publish(&*self.disk, &self.dir)?;
+        *manifest = next;
+        self.show(change, readers)?;
+        self.delete_removed(&mut manifest);
+        Ok(())
+    }
+
+    fn show(&self, change: &Change, readers: Vec<Arc<BlockReader>>) -> Result<()> {
+        let mut state = self.state.write();
+        let mut blocks: Vec<_> = state.blocks.iter().cloned().collect();
+        blocks.retain(|block| !change.removed.contains(&block.meta().id));
+        let mut metadata = BTreeMap::clone(&state.metadata);
+        for reader in &readers {
+            metadata.extend(reader.metadata()?.into_iter().map(|known| (known.metric.clone(), known)));
+        }
+        blocks.extend(readers);
+        state.blocks = Arc::new(blocks);
+        state.metadata = Arc::new(metadata);
+        if let Some((flushed, _)) = &change.flushed {
+            state.generations.retain(|generation| !Arc::ptr_eq(generation, flushed));
+        }
+        Ok(())
+    }
+
+    /// Deletes the files of removed blocks; what cannot be deleted now is tried again at the next publication. Their
+    /// numbers stay in the manifest on disk until then: opening deletes them too.
+    fn delete_removed(&self, manifest: &mut Manifest) {
+        let dir = self.blocks_dir();
+        let gone = |id: &BlockId| match self.disk.unlink(&block_path(&dir, *id)) {
+            Ok(()) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        let before = manifest.removed.len();
+        let left: Vec<BlockId> = manifest.removed.iter().copied().filter(|id| !gone(id)).collect();
+        if left.len() < before && self.disk.sync_dir(&dir).is_ok() {
+            manifest.removed = left;
+        }
+    }
+
+    /// Drops the blocks that could not be opened from the manifest, durably.
+    pub(crate) fn accept_missing_blocks(&self) -> Result<()> {
+        let readable: Vec<BlockId> = self.state.read().blocks.iter().map(|block| block.meta().id).collect();
+        let mut manifest = self.manifest.lock();
+        manifest.blocks.retain(|block| readable.contains(&block.id));
+        manifest.publish(&*self.disk, &self.dir)
+    }
+
+    /// Writes everything that could be read from the log into a block, and begins the log anew behind it.
+    pub(crate) fn accept_log(&self) -> Result<()> {
+        self.flush()?;
+        let wal = self.wal()?;
+        let mut log = wal.lock();
+        let first_segment = log.rotate(self.log_generation.fetch_add(1, Ordering::Relaxed) + 1)?;
+        let flushed_lsn = log.last_lsn();
+        drop(log);
+        wal.sync()?;
+        let mut manifest = self.manifest.lock();
+        manifest.flushed_lsn = flushed_lsn;
+        manifest.first_segment = first_segment;
+        manifest.publish(&*self.disk, &self.dir)?;
+        drop(manifest);
+        wal.delete_below(first_segment)
+    }
+
+    /// Links all blocks into another directory and publishes a manifest there: a database of its own.
+    pub(crate) fn backup(&self, target: &std::path::Path) -> Result<()> {
+        self.flush()?;
+        let io = |what: &'static str, path: &std::path::Path| {
+            let path = path.to_path_buf();
+            move |error| Error::io(what, &path, error)
+        };
+        let blocks = target.join(crate::store::BLOCKS_DIR);
+        self.disk.create_dir(&blocks).map_err(io("create the backup directory", &blocks))?;
+        if Manifest::read(&*self.disk, target)?.is_some() {
+            return Err(Error::invalid("the backup directory holds a database already").in_file(target));
+        }
+        // Only compactions delete blocks: none runs while the links are made.
+        let guard = self.compacting.lock();
+        let mut manifest = self.manifest.lock().clone();
+        for block in &manifest.blocks {
+            let (from, to) = (block_path(&self.blocks_dir(), block.id), block_path(&blocks, block.id));
+            self.disk.link(&from, &to).map_err(io("link a block", &to))?;
+        }
+        drop(guard);
+        self.disk.sync_dir(&blocks).map_err(io("sync the backup directory", &blocks))?;
+        manifest.removed.clear();
+        manifest.publish(&*self.disk, target)
+    }
+}

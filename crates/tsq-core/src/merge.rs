@@ -1,0 +1,191 @@
+//! The merge on read: the normative rule for what a series holds, whatever the order of arrival, flush and compaction.
+//!
+//! `Float` and `Histogram`: one sample a time; a value before a stale marker, then the greatest ordered bits.
+//! `Run` and `RunHistogram`: a set of (time, step, value) in that order; equal triples collapse.
+
+use std::cmp::Ordering;
+
+use crate::histogram::Histogram;
+use crate::sample::{Kind, Samples, TimeRange, is_stale};
+
+/// Order-preserving image of a float: a total order of all bit patterns.
+pub(crate) fn ordered_bits(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// Brings samples of one kind into the order and uniqueness of the merge rule.
+///
+/// O(n) when they are already, O(n log n) otherwise.
+pub(crate) fn normalise(kind: Kind, samples: &mut Samples) {
+    if is_normal(kind, samples) {
+        return;
+    }
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.sort_by(|&left, &right| compare(kind, samples, left, right));
+    let mut kept: Vec<usize> = Vec::with_capacity(order.len());
+    for index in order {
+        match kept.last_mut() {
+            // The later of equal times is the winner: the order puts it last.
+            Some(last) if !kind.has_step() && samples.times[*last] == samples.times[index] => *last = index,
+            Some(last) if compare(kind, samples, *last, index) == Ordering::Equal => {}
+            _ => kept.push(index),
+        }
+    }
+    reorder(samples, &kept);
+}
+
+fn is_normal(kind: Kind, samples: &Samples) -> bool {
+    if !kind.has_step() {
+        return samples.times.is_sorted_by(|left, right| left < right);
+    }
+    (1..samples.len()).all(|index| {
+        let by_time = samples.times[index - 1].cmp(&samples.times[index]);
+        by_time == Ordering::Less
+            || (by_time == Ordering::Equal && compare(kind, samples, index - 1, index) == Ordering::Less)
+    })
+}
+
+fn compare(kind: Kind, samples: &Samples, left: usize, right: usize) -> Ordering {
+    let by_time = samples.times[left].cmp(&samples.times[right]);
+    let by_step = || match kind.has_step() {
+        true => samples.steps[left].cmp(&samples.steps[right]),
+        false => Ordering::Equal,
+    };
+    let by_value = || match kind.is_histogram() {
+        true => compare_histograms(kind, &samples.histograms[left], &samples.histograms[right]),
+        false => compare_floats(kind, samples.values[left], samples.values[right]),
+    };
+    by_time.then_with(by_step).then_with(by_value)
+}
+
+/// Which of two floats wins a time: the greater.
+fn compare_floats(kind: Kind, left: f64, right: f64) -> Ordering {
+    let stale = |value| kind == Kind::Float && is_stale(value);
+    stale(right).cmp(&stale(left)).then(ordered_bits(left).cmp(&ordered_bits(right)))
+}
+
+fn compare_histograms(kind: Kind, left: &Histogram, right: &Histogram) -> Ordering {
+    let stale = |histogram: &Histogram| kind == Kind::Histogram && histogram.is_stale();
+    let floats = |left: &[f64], right: &[f64]| {
+        left.iter().map(|value| ordered_bits(*value)).cmp(right.iter().map(|value| ordered_bits(*value)))
+    };
+    let head = |h: &Histogram| [h.count, h.sum, h.zero_count, h.zero_threshold].map(ordered_bits);
+    let layout = |h: &Histogram| (h.schema, h.reset_hint as u8, h.integer);
+    let spans = |h: &Histogram| -> Vec<(i32, u32)> {
+        let both = h.positive_spans.iter().chain(&h.negative_spans);
+        both.map(|span| (span.offset, span.length)).collect()
+    };
+    stale(right)
+        .cmp(&stale(left))
+        .then_with(|| head(left).cmp(&head(right)))
+        .then_with(|| layout(left).cmp(&layout(right)))
+        .then_with(|| left.positive_spans.len().cmp(&right.positive_spans.len()))
+        .then_with(|| spans(left).cmp(&spans(right)))
+        .then_with(|| floats(&left.positive, &right.positive))
+        .then_with(|| floats(&left.negative, &right.negative))
+        .then_with(|| floats(&left.custom_values, &right.custom_values))
+}
+
+fn reorder(samples: &mut Samples, order: &[usize]) {
+    fn pick<T: Clone>(column: &mut Vec<T>, order: &[usize]) {
+        if !column.is_empty() {
+            *column = order.iter().map(|&index| column[index].clone()).collect();
+        }
+    }
+    pick(&mut samples.times, order);
+    pick(&mut samples.steps, order);
+    pick(&mut samples.values, order);
+    pick(&mut samples.histograms, order);
+}
+
+/// Drops the samples outside of a range from ordered samples.
+pub(crate) fn clip(samples: &mut Samples, range: TimeRange) {
+    let start = samples.times.partition_point(|&time| time < range.min_ms);
+    let end = samples.times.partition_point(|&time| time <= range.max_ms);
+    fn cut<T>(column: &mut Vec<T>, start: usize, end: usize) {
+        if !column.is_empty() {
+            column.truncate(end);
+            column.drain(..start.min(end));
+        }
+    }
+    cut(&mut samples.steps, start, end);
+    cut(&mut samples.values, start, end);
+    cut(&mut samples.histograms, start, end);
+    cut(&mut samples.times, start, end);
+}
+
+/// Appends samples of the same kind.
+pub(crate) fn extend(samples: &mut Samples, more: &Samples) {
+    samples.times.extend_from_slice(&more.times);
+    samples.steps.extend_from_slice(&more.steps);
+    samples.values.extend_from_slice(&more.values);
+    samples.histograms.extend_from_slice(&more.histograms);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::{STALE_NAN_BITS, stale_nan};
+
+    fn floats(pairs: &[(i64, f64)]) -> Samples {
+        let (times, values) = pairs.iter().copied().unzip();
+        Samples { times, values, ..Samples::default() }
+    }
+
+    #[test]
+    fn a_value_beats_a_stale_marker_and_the_greater_value_wins() {
+        let mut samples = floats(&[(3, 1.0), (1, stale_nan()), (1, -5.0), (2, stale_nan()), (3, 2.0), (3, -0.0)]);
+        normalise(Kind::Float, &mut samples);
+        assert_eq!(samples.times, [1, 2, 3]);
+        assert_eq!(samples.values[0], -5.0);
+        assert_eq!(samples.values[1].to_bits(), STALE_NAN_BITS);
+        assert_eq!(samples.values[2], 2.0);
+    }
+
+    #[test]
+    fn runs_are_sets_of_triples() {
+        let mut samples = Samples {
+            times: vec![5, 5, 5, 4, 5],
+            steps: vec![2, 1, 1, 9, 1],
+            values: vec![0.5, 0.0, -0.0, 1.0, 0.0],
+            histograms: vec![],
+        };
+        normalise(Kind::Run, &mut samples);
+        assert_eq!(samples.times, [4, 5, 5, 5]);
+        assert_eq!(samples.steps, [9, 1, 1, 2]);
+        assert_eq!(
+            samples.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [1.0_f64.to_bits(), (-0.0_f64).to_bits(), 0, 0.5_f64.to_bits()]
+        );
+    }
+
+    proptest! {
+        /// However samples arrive, and however often, the merge gives the same.
+        #[test]
+        fn arrival_order_and_repetition_do_not_matter(
+            triples in prop::collection::vec((0_i64..8, 0_i64..3, 0_u64..4), 0..40),
+            rotate in 0_usize..40,
+        ) {
+            let value = |bits: u64| f64::from_bits([0, 1 << 63, STALE_NAN_BITS, 0x7ff8_0000_0000_0001][bits as usize]);
+            for kind in [Kind::Float, Kind::Run] {
+                let build = |triples: &[(i64, i64, u64)]| {
+                    let mut samples = Samples {
+                        times: triples.iter().map(|t| t.0).collect(),
+                        steps: if kind.has_step() { triples.iter().map(|t| t.1).collect() } else { vec![] },
+                        values: triples.iter().map(|t| value(t.2)).collect(),
+                        histograms: vec![],
+                    };
+                    normalise(kind, &mut samples);
+                    (samples.times, samples.steps, samples.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                };
+                let mut other = triples.clone();
+                other.rotate_left(rotate % triples.len().max(1));
+                other.extend_from_slice(&triples[..triples.len() / 2]);
+                prop_assert_eq!(build(&triples), build(&other));
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A consistent view of the database: a list of blocks, the head's generations, and the newest visible batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::batch::{Exemplar, Metadata};
+use crate::block::{BlockReader, SeriesReader};
+use crate::error::Result;
+use crate::head::{Generation, SeriesRef, UndoView};
+use crate::labels::{Labels, LabelsBuilder};
+use crate::query::{Matcher, SeriesStream, Source, all_match};
+use crate::sample::{Kind, Samples, TimeRange};
+use crate::series::{Part, Series};
+use crate::store::{Pin, State};
+
+/// Everything acknowledged up to one moment; later writes, flushes, compactions and retention do not change it.
+///
+/// Cheap to make and to clone. Holds memory and mapped files alive: drop it when done.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    state: State,
+    lsn: u64,
+    _pin: Option<Arc<Pin>>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(state: State, lsn: u64, pin: Option<Arc<Pin>>) -> Self {
+        Self { state, lsn, _pin: pin }
+    }
+
+    fn blocks(&self, range: TimeRange) -> impl Iterator<Item = &Arc<BlockReader>> {
+        let overlaps = move |block: &&Arc<BlockReader>| {
+            let meta = block.meta();
+            meta.samples > 0 && range.overlaps(&TimeRange::new(meta.min_ms, meta.max_ms))
+        };
+        self.state.blocks.iter().filter(overlaps)
+    }
+
+    fn stream(&self, matchers: &[Matcher], range: TimeRange) -> Result<Stream<'_>> {
+        let mut cursors = Vec::new();
+        for block in self.blocks(range) {
+            let series = block.select(matchers, range)?;
+            cursors.push(Cursor::Block { block, reader: Box::new(block.series_reader()?), series: series.into_iter() });
+        }
+        for generation in &self.state.generations {
+            let series = generation.select(matchers).into_iter();
+            cursors.push(Cursor::Head { generation, series, view: UndoView::default(), lsn: self.lsn });
+        }
+        let heads = cursors.iter().map(|_| None).collect();
+        let mut stream = Stream { cursors, heads, range, builder: LabelsBuilder::default() };
+        for number in 0..stream.cursors.len() {
+            stream.advance(number)?;
+        }
+        Ok(stream)
+    }
+}
+
+/// Series of one place in label order; one label set may come several times, once a kind.
+enum Cursor<'a> {
+    Block { block: &'a Arc<BlockReader>, reader: Box<SeriesReader<'a>>, series: std::vec::IntoIter<u32> },
+    Head { generation: &'a Arc<Generation>, series: std::vec::IntoIter<SeriesRef>, view: UndoView, lsn: u64 },
+}
+
+#[derive(Clone, Copy)]
+enum Found {
+    Block(u32),
+    Head(SeriesRef),
+}
+
+struct Stream<'a> {
+    cursors: Vec<Cursor<'a>>,
+    /// The next series of each cursor.
+    heads: Vec<Option<(Labels, Found)>>,
+    range: TimeRange,
+    builder: LabelsBuilder,
+}
+
+impl Stream<'_> {
+    fn advance(&mut self, number: usize) -> Result<()> {
+        self.heads[number] = match &mut self.cursors[number] {
+            Cursor::Block { reader, series, .. } => match series.next() {
+                Some(id) => Some((reader.labels(id)?, Found::Block(id))),
+                None => None,
+            },
+            Cursor::Head { generation, series, .. } => {
+                series.next().map(|series| (generation.index.labels(series, &mut self.builder), Found::Head(series)))
+            }
+        };
+        Ok(())
+    }
+
+    /// The next label set and its parts; the parts may be empty.
+    fn next_labels(&mut self) -> Result<Option<(Labels, Vec<Part>)>> {
+        let Some(labels) = self.heads.iter().flatten().map(|(labels, _)| labels).min().cloned() else {
+            return Ok(None);
+        };
+        let mut parts = Vec::new();
+        for number in 0..self.cursors.len() {
+            while let Some((_, found)) = self.heads[number].as_ref().filter(|(candidate, _)| *candidate == labels) {
+                let found = *found;
+                parts.extend(self.part(number, found)?);
+                self.advance(number)?;
+            }
+        }
+        Ok(Some((labels, parts)))
+    }
+
+    fn part(&mut self, number: usize, found: Found) -> Result<Option<Part>> {
+        match (&mut self.cursors[number], found) {
+            (Cursor::Block { block, reader, .. }, Found::Block(id)) => {
+                let mut chunks = Vec::new();
+                reader.chunks(id, &mut chunks)?;
+                chunks.retain(|chunk| self.range.overlaps(&TimeRange::new(chunk.min_ms, chunk.max_ms)));
+                Ok((!chunks.is_empty()).then(|| Part::Block(Arc::clone(block), chunks)))
+            }
+            (Cursor::Head { generation, view, lsn, .. }, Found::Head(series)) => {
+                let kind = generation.index.kind(series);
+                let mut samples = Samples::default();
+                generation.read(series, kind, self.range, *lsn, view, &mut samples)?;
+                Ok((!samples.is_empty()).then(|| Part::Head(kind, Arc::new(samples))))
+            }
+            _ => unreachable!("a cursor finds series of its own"),
+        }
+    }
+}
+
+impl SeriesStream for Stream<'_> {
+    fn next_batch(&mut self, max: usize) -> Result<Vec<Series>> {
+        let mut batch = Vec::new();
+        while batch.len() < max {
+            match self.next_labels()? {
+                Some((labels, parts)) if !parts.is_empty() => batch.push(Series::new(labels, parts)),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Source for Snapshot {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + '_>> {
+        Ok(Box::new(self.stream(matchers, range)?))
+    }
+
+    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        if matchers.is_empty() {
+            for block in self.blocks(range) {
+                names.extend(block.label_names()?);
+            }
+            for generation in &self.state.generations {
+                generation.index.label_names(&mut names);
+            }
+            return Ok(names.into_iter().collect());
+        }
+        let mut stream = self.stream(matchers, range)?;
+        while let Some((labels, parts)) = stream.next_labels()? {
+            for (name, _) in labels.iter().filter(|_| !parts.is_empty()) {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
+        let mut values = BTreeSet::new();
+        if matchers.is_empty() {
+            for block in self.blocks(range) {
+                values.extend(block.label_values(name)?);
+            }
+            for generation in &self.state.generations {
+                generation.index.label_values(name, &mut values);
+            }
+            return Ok(values.into_iter().collect());
+        }
+        let mut stream = self.stream(matchers, range)?;
+        while let Some((labels, parts)) = stream.next_labels()? {
+            values.extend(labels.get(name).filter(|_| !parts.is_empty()).map(str::to_owned));
+        }
+        Ok(values.into_iter().collect())
+    }
+
+    fn metadata(&self) -> Result<Vec<Metadata>> {
+        let mut known: BTreeMap<String, Metadata> = BTreeMap::clone(&self.state.metadata);
+        for generation in &self.state.generations {
+            known.extend(generation.notes.lock().metadata.clone());
+        }
+        Ok(known.into_values().collect())
+    }
+
+    fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+        let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        let mut add = |labels: Labels, exemplar: Exemplar| {
+            if range.contains(exemplar.time_ms) && all_match(matchers, &labels) {
+                found.entry(labels).or_default().push(exemplar);
+            }
+        };
+        for block in self.state.blocks.iter() {
+            for (labels, exemplars) in block.exemplars()? {
+                exemplars.into_iter().for_each(|exemplar| add(labels.clone(), exemplar));
+            }
+        }
+        for generation in &self.state.generations {
+            let notes = generation.notes.lock();
+            for (_, labels, exemplar) in notes.exemplars.iter().filter(|(lsn, _, _)| *lsn <= self.lsn) {
+                add(labels.clone(), exemplar.clone());
+            }
+        }
+        for list in found.values_mut() {
+            sort_exemplars(list);
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// Orders exemplars of one series by time and drops repetitions.
+pub(crate) fn sort_exemplars(list: &mut Vec<Exemplar>) {
+    let key = |e: &Exemplar| (e.time_ms, e.value.to_bits());
+    list.sort_by(|left, right| key(left).cmp(&key(right)).then_with(|| left.labels.cmp(&right.labels)));
+    list.dedup_by(|left, right| key(left) == key(right) && left.labels == right.labels);
+}
+
+/// Reads every sample of a label set in a generation, for the flush.
+pub(crate) fn read_flushed(generation: &Generation, series: SeriesRef, out: &mut Samples) -> Result<Kind> {
+    let kind = generation.index.kind(series);
+    out.clear();
+    generation.read(series, kind, TimeRange::ALL, u64::MAX - 1, &mut UndoView::default(), out)?;
+    Ok(kind)
+}
