@@ -1,0 +1,218 @@
+//! The scripted life of a small database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tsq_core::{Batch, Db, Durability, Error, Histogram, Kind, Labels, Limits, ManualClock, Options, SimDisk, Span};
+
+/// Start of the simulated time.
+const START_MS: i64 = 1_700_000_000_000;
+
+/// One thing that a user of the database does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Open,
+    /// A batch of new samples.
+    Batch(u64),
+    /// A batch of samples far behind the newest ones.
+    Late(u64),
+    /// The batch before, sent again: nothing changes.
+    Retry(u64),
+    Flush,
+    Compact,
+    /// A copy into another directory.
+    Backup(u64),
+    CleanClose,
+    /// The process ends without closing; the disk lives on.
+    UncleanClose,
+}
+
+/// Steps in order.
+pub(crate) struct Script {
+    pub(crate) steps: Vec<Step>,
+    clock: Arc<ManualClock>,
+}
+
+pub(crate) fn options(durability: Durability) -> Options {
+    Options {
+        durability,
+        segment_bytes: 8 << 10,
+        flush_bytes: u64::MAX,
+        flush_interval: Duration::MAX,
+        retention: Some(Duration::from_secs(3600)),
+        low_space_bytes: Some(0),
+        background: false,
+        shards: 4,
+        limits: Limits { future: None, ..Limits::default() },
+        ..Options::default()
+    }
+}
+
+/// Opens the database on a simulated disk, at a simulated time before all samples.
+pub(crate) fn open(disk: &SimDisk, durability: Durability) -> Result<Db, Error> {
+    open_at(disk, durability, Arc::new(ManualClock::new(START_MS)))
+}
+
+fn open_at(disk: &SimDisk, durability: Durability, clock: Arc<ManualClock>) -> Result<Db, Error> {
+    Db::builder().disk(disk.clone()).clock(clock).seed(7).open("/db", options(durability))
+}
+
+impl Script {
+    /// At least 3,000 disk operations: appends, rotations, late data, flushes, compactions, retention, closes.
+    pub(crate) fn full_life() -> Self {
+        let mut steps = vec![Step::Open];
+        let mut number = 0;
+        for round in 0..24 {
+            for _ in 0..48 {
+                steps.push(Step::Batch(number));
+                number += 1;
+            }
+            steps.push(Step::Retry(number - 1));
+            steps.push(Step::Late(number));
+            number += 1;
+            match round % 6 {
+                0 | 3 => steps.push(Step::Flush),
+                1 => steps.extend([Step::CleanClose, Step::Open]),
+                2 => steps.extend([Step::UncleanClose, Step::Open]),
+                4 => steps.push(Step::Compact),
+                _ => steps.push(Step::Backup(number)),
+            }
+        }
+        steps.push(Step::CleanClose);
+        Self { steps, clock: Arc::new(ManualClock::new(START_MS)) }
+    }
+
+    /// A few rotations, a flush, a compaction.
+    pub(crate) fn short_life() -> Self {
+        let mut steps = vec![Step::Open];
+        for number in 0..60 {
+            steps.push(Step::Batch(number));
+            match number {
+                20 | 40 => steps.push(Step::Flush),
+                30 => steps.push(Step::Late(1000)),
+                50 => steps.push(Step::Compact),
+                _ => {}
+            }
+        }
+        Self { steps, clock: Arc::new(ManualClock::new(START_MS)) }
+    }
+
+    /// Does one step; the database must take it.
+    pub(crate) fn run(&self, step: &Step, disk: &SimDisk, db: &mut Option<Db>, durability: Durability) {
+        if let Step::Open = step {
+            let opened = open_at(disk, durability, self.clock.clone()).expect("the database opens");
+            assert!(opened.damage().is_empty(), "{:?}", opened.damage());
+            *db = Some(opened);
+            return;
+        }
+        let open_db = db.as_ref().expect("the script opens the database first");
+        match *step {
+            Step::Open => unreachable!("handled above"),
+            Step::Batch(number) => {
+                self.clock.advance(START_MS + time_of(number) - tsq_core::Clock::now_ms(&*self.clock));
+                append(open_db, &batch_of(open_db, number, 12));
+            }
+            Step::Late(number) => append(open_db, &late_batch(open_db, number)),
+            Step::Retry(number) => append(open_db, &batch_of(open_db, number, 12)),
+            Step::Flush => open_db.flush().expect("the flush succeeds"),
+            Step::Compact => open_db.compact().expect("the compaction succeeds"),
+            Step::Backup(number) => open_db.backup(format!("/backup-{number}")).expect("the backup succeeds"),
+            Step::CleanClose => {
+                open_db.close().expect("the database closes");
+                *db = None;
+            }
+            Step::UncleanClose => {
+                // The handle is leaked: nothing of it reaches the disk any more.
+                std::mem::forget(db.take());
+                disk.end_process();
+            }
+        }
+    }
+}
+
+/// When batch `number` was measured, in milliseconds since the start.
+fn time_of(number: u64) -> i64 {
+    number as i64 * 15_000
+}
+
+fn append(db: &Db, batch: &Batch) {
+    let appended = db.append(batch).expect("the batch is taken");
+    assert_eq!(appended.rejected, 0, "{:?}", appended.rejections);
+}
+
+/// Batch `number`: floats, histograms, run samples and run histograms, special values among them.
+pub(crate) fn batch_of(db: &Db, number: u64, series: u64) -> Batch {
+    let mut batch = db.batch();
+    let time_ms = START_MS + time_of(number);
+    for index in 0..series {
+        // New series come and old ones go.
+        let name = format!("{}", index + number / 200);
+        let labels = Labels::from_pairs([("__name__", "loss"), ("run", name.as_str()), ("job", "crash")]);
+        let labels = labels.expect("the labels are good");
+        match index % 6 {
+            0 => {
+                batch.series(Kind::Histogram, &labels);
+                batch.histogram(time_ms, histogram(number + index));
+            }
+            1 => {
+                batch.series(Kind::Run, &labels);
+                batch.run(time_ms, number as i64, value(number ^ index));
+                batch.run(time_ms, number as i64 + 1, value(number + 7 * index));
+            }
+            2 if index % 12 == 2 => {
+                batch.series(Kind::RunHistogram, &labels);
+                batch.run_histogram(time_ms, number as i64, histogram(number * index));
+            }
+            _ => {
+                batch.series(Kind::Float, &labels);
+                batch.float(time_ms, value(number * 31 + index));
+            }
+        }
+    }
+    batch
+}
+
+pub(crate) fn late_batch(db: &Db, number: u64) -> Batch {
+    let mut batch = db.batch();
+    for index in 0..8_u64 {
+        let name = format!("{index}");
+        let labels = Labels::from_pairs([("__name__", "late"), ("run", name.as_str())]).expect("the labels are good");
+        let time_ms = START_MS + time_of(number) - 60_000 + index as i64;
+        if index % 2 == 0 {
+            batch.series(Kind::Float, &labels);
+            batch.float(time_ms, value(number + index));
+            batch.float(time_ms - 7_000, value(number * index));
+        } else {
+            batch.series(Kind::Run, &labels);
+            batch.run(time_ms, -(number as i64), value(index));
+        }
+    }
+    batch
+}
+
+/// Ordinary and odd floats, every bit of which must come back.
+fn value(number: u64) -> f64 {
+    match number % 11 {
+        0 => f64::from_bits(0x7ff0_0000_0000_0002),
+        1 => -0.0,
+        2 => f64::INFINITY,
+        3 => f64::from_bits(0x7ff8_0000_dead_beef),
+        4 => number as f64,
+        _ => (number as f64).sqrt() * 1e-3,
+    }
+}
+
+fn histogram(number: u64) -> Histogram {
+    let counts: Vec<f64> = (0..number % 5).map(|index| (number + index) as f64).collect();
+    Histogram {
+        schema: 3,
+        integer: true,
+        zero_threshold: 0.001,
+        zero_count: number as f64,
+        count: counts.iter().sum::<f64>() + number as f64,
+        sum: value(number | 1),
+        positive_spans: vec![Span { offset: -2, length: counts.len() as u32 }],
+        positive: counts,
+        ..Histogram::default()
+    }
+}
