@@ -18,6 +18,8 @@ mod names;
 mod parser;
 mod printer;
 mod regex;
+#[cfg(test)]
+mod same;
 mod signatures;
 
 pub use answer::{Answer, MatrixSeries, QueryError, QueryErrorKind, SampleValue, Stats, Value, VectorElement};

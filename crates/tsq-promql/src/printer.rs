@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Write};
 use tsq_core::{MatchOp, Matcher};
 
 use crate::ast::{
-    Aggregate, At, Binary, DurationExpr, DurationNode, Expr, Extended, Group, Matching, Modifiers, Node, Selector,
-    Subquery,
+    Aggregate, At, Binary, BinaryOp, DurationExpr, DurationNode, Expr, Extended, Group, Matching, Modifiers, Node,
+    Selector, Subquery,
 };
 use crate::check::match_text;
 use crate::go_text::{decimal, quote, shortest};
@@ -25,7 +25,14 @@ impl Display for Expr {
             Node::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery_suffix(subquery)),
             Node::Unary { negate, expr } => write!(f, "{}{expr}", sign(*negate)),
             Node::Paren(expr) => write!(f, "({expr})"),
-            Node::Binary(binary) => write!(f, "{} {} {}", binary.left, operator(binary), binary.right),
+            Node::Binary(binary) => {
+                if is_infinite_base(binary) {
+                    f.write_str(INFINITE_BASE)?;
+                } else {
+                    write!(f, "{}", binary.left)?;
+                }
+                write!(f, " {} {}", operator(binary), binary.right)
+            }
             Node::Aggregate(aggregate) => {
                 f.write_str(&aggregate_head(aggregate))?;
                 f.write_char('(')?;
@@ -52,7 +59,7 @@ impl Display for DurationExpr {
         match &self.node {
             DurationNode::Literal { seconds, text } => f.write_str(&number(*seconds, text)),
             DurationNode::Context(value) => write!(f, "{}()", value.name()),
-            DurationNode::Unary { negate, expr } => write!(f, "{}{expr}", if *negate { "-" } else { "" }),
+            DurationNode::Unary { negate, expr } => write!(f, "{}{expr}", sign(*negate)),
             DurationNode::Paren(expr) => write!(f, "({expr})"),
             DurationNode::Binary { op, left, right } => write!(f, "{left} {} {right}", op.name()),
             DurationNode::MinMax { max, left, right } => {
@@ -187,6 +194,13 @@ fn subquery_suffix(subquery: &Subquery) -> String {
     format!("[{}:{step}]{at}{offset}", whole_duration(&subquery.range))
 }
 
+/// Infinity as base of a power. The sign of the usual `+Inf` would apply to the whole power.
+const INFINITE_BASE: &str = "Inf";
+
+fn is_infinite_base(binary: &Binary) -> bool {
+    binary.op == BinaryOp::Pow && matches!(binary.left.node, Node::Number { value: f64::INFINITY, .. })
+}
+
 /// An operator with `bool` and matching.
 fn operator(binary: &Binary) -> String {
     let mut out = binary.op.name().to_owned();
@@ -202,8 +216,12 @@ fn operator(binary: &Binary) -> String {
         Group::Left => out.push_str(&format!(" group_left ({})", labels(include))),
         Group::Right => out.push_str(&format!(" group_right ({})", labels(include))),
     }
-    if fill_left.is_some() && fill_left == fill_right {
-        let _ = write!(out, " fill ({})", shortest(fill_left.unwrap_or_default()));
+    if let (Some(left), Some(right)) = (fill_left, fill_right)
+        // As in Prometheus NaN is never the same; but neither are 0 and -0.
+        && left == right
+        && left.is_sign_negative() == right.is_sign_negative()
+    {
+        let _ = write!(out, " fill ({})", shortest(*left));
         return out;
     }
     for (name, value) in [("fill_left", fill_left), ("fill_right", fill_right)] {
@@ -227,68 +245,168 @@ fn aggregate_head(aggregate: &Aggregate) -> String {
 /// The canonical text over several lines, as Prometheus's `format_query` gives it: what is longer than 100 bytes is
 /// split, parts indented by two spaces.
 pub fn format(expr: &Expr) -> String {
-    let mut out = String::new();
-    pretty(expr, 0, &mut out);
-    out
+    format_within(expr, LINE_MAX)
 }
 
-/// Writes `expr` indented by `level`. Recursion and repeated printing are bounded by the depth of the tree.
-fn pretty(expr: &Expr, level: usize, out: &mut String) {
-    let line = expr.to_string();
-    if let Node::Unary { negate, expr } = &expr.node {
-        let mut operand = String::new();
-        pretty(expr, level, &mut operand);
-        indent(level, out);
-        out.push_str(sign(*negate));
-        out.push_str(operand.trim());
-        return;
+fn format_within(expr: &Expr, line_max: usize) -> String {
+    let mut formatter = Formatter { line_max, out: String::new() };
+    formatter.expr(expr, 0);
+    formatter.out
+}
+
+/// Writes expressions over several lines. Recursion is bounded by the depth of the tree.
+struct Formatter {
+    line_max: usize,
+    out: String,
+}
+
+impl Formatter {
+    /// Writes `expr`, indented by `level`.
+    fn expr(&mut self, expr: &Expr, level: usize) {
+        if let Node::Unary { negate, expr } = &expr.node {
+            let start = self.out.len();
+            self.expr(expr, level);
+            let operand = self.out.split_off(start);
+            self.line(level, sign(*negate));
+            self.out.push_str(operand.trim());
+            return;
+        }
+        if let Some(whole) = short_text(expr, self.line_max) {
+            self.line(level, &whole);
+            return;
+        }
+        match &expr.node {
+            Node::Binary(binary) => {
+                if is_infinite_base(binary) {
+                    self.line(level + 1, INFINITE_BASE);
+                } else {
+                    self.expr(&binary.left, level + 1);
+                }
+                self.out.push('\n');
+                self.line(level, &operator(binary));
+                self.out.push('\n');
+                self.expr(&binary.right, level + 1);
+            }
+            Node::Aggregate(aggregate) => {
+                let args: Vec<&Expr> = aggregate.param.iter().chain([&aggregate.expr]).collect();
+                self.call(&aggregate_head(aggregate), &args, level);
+            }
+            Node::Call { function, args } => self.call(function, &args.iter().collect::<Vec<_>>(), level),
+            Node::Paren(inner) => self.call("", &[inner], level),
+            Node::Subquery(subquery) => {
+                self.expr(&subquery.expr, level);
+                self.out.push_str(&subquery_suffix(subquery));
+            }
+            _ => self.line(level, &expr.to_string()),
+        }
     }
-    if line.len() <= LINE_MAX {
-        indent(level, out);
-        out.push_str(&line);
-        return;
+
+    fn call(&mut self, head: &str, args: &[&Expr], level: usize) {
+        self.line(level, head);
+        self.out.push_str("(\n");
+        for (index, arg) in args.iter().enumerate() {
+            if index > 0 {
+                self.out.push_str(",\n");
+            }
+            self.expr(arg, level + 1);
+        }
+        self.out.push('\n');
+        self.line(level, ")");
     }
-    match &expr.node {
-        Node::Binary(binary) => {
-            pretty(&binary.left, level + 1, out);
-            out.push('\n');
-            indent(level, out);
-            out.push_str(&operator(binary));
-            out.push('\n');
-            pretty(&binary.right, level + 1, out);
-        }
-        Node::Aggregate(aggregate) => {
-            let args: Vec<&Expr> = aggregate.param.iter().chain([&aggregate.expr]).collect();
-            pretty_call(&aggregate_head(aggregate), &args, level, out);
-        }
-        Node::Call { function, args } => pretty_call(function, &args.iter().collect::<Vec<_>>(), level, out),
-        Node::Paren(inner) => pretty_call("", &[inner], level, out),
-        Node::Subquery(subquery) => {
-            pretty(&subquery.expr, level, out);
-            out.push_str(&subquery_suffix(subquery));
-        }
-        _ => {
-            indent(level, out);
-            out.push_str(&line);
-        }
+
+    fn line(&mut self, level: usize, text: &str) {
+        self.out.extend(std::iter::repeat_n("  ", level));
+        self.out.push_str(text);
     }
 }
 
-fn pretty_call(head: &str, args: &[&Expr], level: usize, out: &mut String) {
-    indent(level, out);
-    out.push_str(head);
-    out.push_str("(\n");
-    for (index, arg) in args.iter().enumerate() {
-        if index > 0 {
-            out.push_str(",\n");
-        }
-        pretty(arg, level + 1, out);
+/// The text of an expression if it is not longer than `len_max` bytes. Prints no more than that.
+fn short_text(expr: &Expr, len_max: usize) -> Option<String> {
+    struct Bounded {
+        text: String,
+        len_max: usize,
     }
-    out.push('\n');
-    indent(level, out);
-    out.push(')');
+    impl Write for Bounded {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            if self.text.len() + part.len() > self.len_max {
+                return Err(fmt::Error);
+            }
+            self.text.push_str(part);
+            Ok(())
+        }
+    }
+    let mut bounded = Bounded { text: String::new(), len_max };
+    write!(bounded, "{expr}").ok().map(|()| bounded.text)
 }
 
-fn indent(level: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n("  ", level));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    fn printed(text: &str) -> String {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).to_string()
+    }
+
+    #[test]
+    fn canonical_text() {
+        for (text, want) in [
+            ("1_000+ 0x10", "1000 + 16"),
+            ("90m * 2", "1h30m * 2"),
+            ("-5m", "-5m"),
+            ("up[300]", "up[5m]"),
+            ("up[0.0005]", "up[0.0005]"),
+            ("up offset -90", "up offset -1m30s"),
+            ("up offset 0", "up"),
+            ("up[1w] @ 1.5 offset 13d smoothed", "up[1w] smoothed @ 1.500 offset 13d"),
+            ("up offset 1m anchored @ -0.25", "up @ -0.250 anchored offset 1m"),
+            ("up[2*1m:step()] @ end()", "up[2 * 1m:step()] @ end()"),
+            ("up[5m:] offset (1m)", "up[5m:] offset (1m)"),
+            ("up{b='2',a=~\"1\",}", "up{a=~\"1\",b=\"2\"}"),
+            ("{'a.b', 'c d'!=`\\`}", "{\"c d\"!=\"\\\\\",__name__=\"a.b\"}"),
+            ("info(up, {})", "info(up, {})"),
+            ("sum(up)by(a,'b.c')", "sum by (a, \"b.c\") (up)"),
+            ("sum by()(up)", "sum(up)"),
+            ("topk without()(3,up)", "topk without () (3, up)"),
+            ("a==bool on()group_left b", "a == bool on () group_left () b"),
+            ("a+ignoring(x)group_right(y)fill_left(0)b", "a + ignoring (x) group_right (y) fill_left (0) b"),
+            ("a-ignoring()fill(-1e30)b", "a - fill (-1e+30) b"),
+            ("- -a</-b", "--a </ -b"),
+            ("a[STEP()]", "a[step()]"),
+            ("inf ^ 2 + inf", "Inf ^ 2 + +Inf"),
+        ] {
+            assert_eq!(printed(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn splits_long_lines() {
+        let expr =
+            parse("topk(2, sum by(job)(rate(a[5m]))) + -b / on(x) group_left() max_over_time((c+d)[1h:])").unwrap();
+        let want = [
+            "  topk(",
+            "    2,",
+            "    sum by (job) (",
+            "      rate(",
+            "        a[5m]",
+            "      )",
+            "    )",
+            "  )",
+            "+",
+            "    -b",
+            "  / on (x) group_left ()",
+            "    max_over_time(",
+            "      (c + d)[1h:]",
+            "    )",
+        ];
+        assert_eq!(format_within(&expr, 8).lines().collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn keeps_short_lines() {
+        let text =
+            "sum by (job) (rate(http_requests_total{code=~\"5..\"}[5m])) / sum by (job) (rate(x[5m])) > 0.012345";
+        assert_eq!(text.len(), 97);
+        assert_eq!(format(&parse(text).unwrap()), text);
+    }
 }

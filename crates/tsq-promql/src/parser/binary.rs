@@ -31,7 +31,8 @@ pub(super) fn binding(op: BinaryOp) -> (u8, u8) {
 
 impl Parser<'_> {
     /// `bool` and how the vectors match.
-    pub(super) fn binary_modifiers(&mut self) -> Parse<(bool, Matching)> {
+    #[inline(never)]
+    pub(super) fn binary_modifiers(&mut self) -> Parse<Box<(bool, Matching)>> {
         let return_bool = self.accept(Kind::Word(Word::Bool))?;
         let mut matching = Matching::default();
         if let Kind::Word(word @ (Word::On | Word::Ignoring)) = self.token.kind {
@@ -42,7 +43,7 @@ impl Parser<'_> {
             self.group_modifier(&mut matching)?;
         }
         self.fill_modifiers(&mut matching)?;
-        Ok((return_bool, matching))
+        Ok(Box::new((return_bool, matching)))
     }
 
     fn group_modifier(&mut self, matching: &mut Matching) -> Parse<()> {

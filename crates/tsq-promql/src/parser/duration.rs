@@ -85,7 +85,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A sign and what `operand` parses. A plus changes nothing; a minus before a literal is part of it.
+    /// A sign and what `operand` parses. A sign before a literal is part of it. A plus is kept before parentheses only:
+    /// there it decides where an offset ends.
     fn signed_duration(&mut self, operand: fn(&mut Self) -> Parse<ParsedDuration>) -> Parse<ParsedDuration> {
         let sign = self.advance()?;
         let negate = sign.kind == Kind::Op(BinaryOp::Sub);
@@ -97,7 +98,7 @@ impl Parser<'_> {
                 let node = DurationNode::Literal { seconds, text };
                 Ok(Deep { node: DurationExpr { node, range: whole }, depth })
             }
-            node if negate => {
+            node if negate || matches!(node, DurationNode::Paren(_)) => {
                 let expr = Box::new(DurationExpr { node, range });
                 self.duration_expr(depth, whole, DurationNode::Unary { negate, expr })
             }

@@ -2,7 +2,7 @@
 
 use super::binary::{POWER, binding};
 use super::{Deep, Parse, Parsed, Parser, Within, fail, is_metric_name, join};
-use crate::ast::{Aggregate, AggregateOp, Binary, ContextValue, Expr, Node};
+use crate::ast::{Aggregate, AggregateOp, Binary, BinaryOp, ContextValue, Expr, Matching, Node, TextRange};
 use crate::go_text::quote;
 use crate::lexer::{Kind, Token, Word};
 use crate::signatures::signature;
@@ -18,14 +18,21 @@ impl Parser<'_> {
                     break;
                 }
                 parser.advance()?;
-                let (return_bool, matching) = parser.binary_modifiers()?;
+                let modifiers = parser.binary_modifiers()?;
                 let right = parser.expression(right_binding)?;
-                let (range, depth) = (join(left.node.range, right.node.range), left.depth.max(right.depth));
-                let binary = Binary { op, left: left.node, right: right.node, return_bool, matching };
-                left = parser.expr(depth, range, Node::Binary(Box::new(binary)))?;
+                left = parser.binary(op, modifiers, left, right)?;
             }
             Ok(left)
         })
+    }
+
+    #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "waits in the frame of a recursive rule")]
+    fn binary(&self, op: BinaryOp, modifiers: Box<(bool, Matching)>, left: Parsed, right: Parsed) -> Parse<Parsed> {
+        let (return_bool, matching) = *modifiers;
+        let (range, depth) = (join(left.node.range, right.node.range), left.depth.max(right.depth));
+        let binary = Binary { op, left: *left.node, right: *right.node, return_bool, matching };
+        self.expr(depth, range, Node::Binary(Box::new(binary)))
     }
 
     fn prefix(&mut self) -> Parse<Parsed> {
@@ -40,18 +47,14 @@ impl Parser<'_> {
     }
 
     /// A sign before a number is part of the number.
-    fn signed(&self, negate: bool, operand: Parsed, range: crate::ast::TextRange) -> Parse<Parsed> {
-        let Deep { node: operand, depth } = operand;
-        match operand.node {
-            Node::Number { value, text } => {
-                let (value, text) = signed_literal(negate, value, text);
-                Ok(Deep { node: Expr { node: Node::Number { value, text }, range }, depth })
-            }
-            node => {
-                let expr = Box::new(Expr { node, range: operand.range });
-                self.expr(depth, range, Node::Unary { negate, expr })
-            }
-        }
+    fn signed(&self, negate: bool, operand: Parsed, range: TextRange) -> Parse<Parsed> {
+        let Deep { node: mut operand, depth } = operand;
+        let Node::Number { value, text } = &mut operand.node else {
+            return self.expr(depth, range, Node::Unary { negate, expr: operand });
+        };
+        (*value, *text) = signed_literal(negate, *value, std::mem::take(text));
+        operand.range = range;
+        Ok(Deep { node: operand, depth })
     }
 
     fn postfix(&mut self) -> Parse<Parsed> {
@@ -69,25 +72,27 @@ impl Parser<'_> {
 
     fn primary(&mut self) -> Parse<Parsed> {
         match self.token.kind {
-            Kind::Number | Kind::Duration => {
-                let token = self.advance()?;
-                let text = self.text_of(token.range).to_owned();
-                self.expr(0, token.range, Node::Number { value: self.number(token)?, text })
-            }
-            Kind::String => {
-                let token = self.advance()?;
-                self.expr(0, token.range, Node::String(self.string(token)?))
-            }
+            Kind::Number | Kind::Duration | Kind::String => self.literal(),
             Kind::LeftParen => {
                 let start = self.advance()?.range.start;
                 let inner = self.expression(0)?;
                 self.expect(Kind::RightParen)?;
-                self.expr(inner.depth, self.since(start), Node::Paren(Box::new(inner.node)))
+                self.expr(inner.depth, self.since(start), Node::Paren(inner.node))
             }
             Kind::LeftBrace => self.selector(None),
             kind if is_metric_name(kind) => self.named(),
             _ => self.unexpected(),
         }
+    }
+
+    #[inline(never)]
+    fn literal(&mut self) -> Parse<Parsed> {
+        let token = self.advance()?;
+        let node = match token.kind {
+            Kind::String => Node::String(self.string(token)?),
+            _ => Node::Number { value: self.number(token)?, text: self.text_of(token.range).to_owned() },
+        };
+        self.expr(0, token.range, node)
     }
 
     /// An aggregation, a call or a selector: what follows the name tells which.
@@ -105,6 +110,11 @@ impl Parser<'_> {
 
     fn call(&mut self, name: Token) -> Parse<Parsed> {
         let args = self.arguments()?;
+        self.call_of(name, args)
+    }
+
+    #[inline(never)]
+    fn call_of(&mut self, name: Token, args: Deep<Vec<Expr>>) -> Parse<Parsed> {
         let range = self.since(name.range.start);
         let text = self.text_of(name.range);
         let Some(function) = signature(text) else {
@@ -132,7 +142,7 @@ impl Parser<'_> {
         loop {
             let arg = self.expression(0)?;
             depth = depth.max(arg.depth);
-            args.push(arg.node);
+            args.push(*arg.node);
             if self.token.kind != Kind::Comma {
                 break;
             }
@@ -152,8 +162,17 @@ impl Parser<'_> {
             None => self.grouping()?,
             before => before,
         };
-        let (without, labels) = grouping.unwrap_or_default();
-        let range = self.since(name.range.start);
+        self.aggregate_of(op, self.since(name.range.start), grouping.unwrap_or_default(), args)
+    }
+
+    #[inline(never)]
+    fn aggregate_of(
+        &self,
+        op: AggregateOp,
+        range: TextRange,
+        (without, labels): (bool, Vec<String>),
+        args: Deep<Vec<Expr>>,
+    ) -> Parse<Parsed> {
         let count = args.node.len();
         let mut exprs = args.node.into_iter();
         let param = if op.has_param() { exprs.next() } else { None };

@@ -8,6 +8,8 @@ mod duration;
 mod expr;
 mod literal;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use tsq_core::Matcher;
 
@@ -52,7 +54,8 @@ struct Deep<T> {
     depth: usize,
 }
 
-type Parsed = Deep<Expr>;
+/// Boxed, so that the frames of the recursive rules stay small.
+type Parsed = Deep<Box<Expr>>;
 type ParsedDuration = Deep<DurationExpr>;
 
 /// What stopped the parser.
@@ -121,7 +124,7 @@ impl<'a> Parser<'a> {
         }
         let expr = self.expression(0)?.node;
         self.expect(Kind::End)?;
-        Ok(expr)
+        Ok(*expr)
     }
 
     fn lone_selector(&mut self) -> Parse<Selector> {
@@ -195,8 +198,9 @@ impl<'a> Parser<'a> {
         Ok(Deep { node, depth: depth + 1 })
     }
 
+    #[inline(never)]
     fn expr(&self, depth: usize, range: TextRange, node: Node) -> Parse<Parsed> {
-        self.above(depth, range, Expr { node, range })
+        self.above(depth, range, Box::new(Expr { node, range }))
     }
 }
 

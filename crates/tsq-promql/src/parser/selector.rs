@@ -16,6 +16,7 @@ const DURATION: &str = "number, duration, step(), or range()";
 
 impl Parser<'_> {
     /// A selector whose name, if it has one, has been read.
+    #[inline(never)]
     pub(super) fn selector(&mut self, name: Option<Token>) -> Parse<Parsed> {
         let start = name.unwrap_or(self.token).range.start;
         let mut matchers = Vec::new();
@@ -75,6 +76,7 @@ impl Parser<'_> {
     }
 
     /// `[range]` or `[range:step]` after an expression.
+    #[inline(never)]
     pub(super) fn brackets(&mut self, expr: Parsed) -> Parse<Parsed> {
         let open = self.advance()?;
         let range = self.positive_duration().within("subquery or range selector", DURATION)?;
@@ -83,7 +85,7 @@ impl Parser<'_> {
                 let close = self.advance()?;
                 let depth = expr.depth.max(range.depth);
                 let start = expr.node.range.start;
-                let selector = ranged_selector(expr.node, join(open.range, close.range))?;
+                let selector = ranged_selector(*expr.node, join(open.range, close.range))?;
                 self.expr(depth, self.since(start), Node::Matrix { selector, range: range.node })
             }
             Kind::Colon => {
@@ -91,7 +93,7 @@ impl Parser<'_> {
                 let (step, step_depth) = self.step()?;
                 let depth = expr.depth.max(range.depth).max(step_depth);
                 let start = expr.node.range.start;
-                let subquery = Subquery { expr: expr.node, range: range.node, step, modifiers: Modifiers::default() };
+                let subquery = Subquery { expr: *expr.node, range: range.node, step, modifiers: Modifiers::default() };
                 self.expr(depth, self.since(start), Node::Subquery(Box::new(subquery)))
             }
             _ => self.unexpected().within("subquery or range", "\":\" or \"]\""),
@@ -110,6 +112,7 @@ impl Parser<'_> {
     }
 
     /// `offset duration` after an expression.
+    #[inline(never)]
     pub(super) fn offset(&mut self, expr: Parsed) -> Parse<Parsed> {
         self.advance()?;
         let offset = self.offset_duration().within("offset", DURATION)?;
@@ -127,6 +130,7 @@ impl Parser<'_> {
     }
 
     /// `@ time`, `@ start()` or `@ end()` after an expression.
+    #[inline(never)]
     pub(super) fn at(&mut self, expr: Parsed) -> Parse<Parsed> {
         self.advance()?;
         let mut node = expr.node;
@@ -154,6 +158,7 @@ impl Parser<'_> {
     }
 
     /// `anchored` or `smoothed` after an expression.
+    #[inline(never)]
     pub(super) fn extended(&mut self, expr: Parsed) -> Parse<Parsed> {
         let (extended, name) = match self.advance()?.kind {
             Kind::Word(Word::Smoothed) => (Extended::Smoothed, "smoothed"),
@@ -174,7 +179,7 @@ impl Parser<'_> {
         Ok(self.extended_to_here(node, expr.depth))
     }
 
-    fn extended_to_here(&self, mut node: Expr, depth: usize) -> Parsed {
+    fn extended_to_here(&self, mut node: Box<Expr>, depth: usize) -> Parsed {
         node.range.end = self.end;
         Parsed { node, depth }
     }

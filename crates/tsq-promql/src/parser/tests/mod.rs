@@ -1,0 +1,4 @@
+mod bounds;
+mod errors;
+mod shapes;
+mod trees;
