@@ -12,6 +12,9 @@ use crate::error::DecodeError;
 /// Keeps the keys of this form apart from those of other forms of label bytes.
 const KEY_TAG: u128 = 0x31e9_aa57_c06d_4b18_94f2_7be0_d35c_1829;
 
+/// An odd number of 128 random bits.
+const PLACE_FACTOR: u128 = 0xa3f1_96c5_0b7e_42d9_5c8d_e1f3_7096_b24b;
+
 /// Decodes a request into `batch`. Append the batch with the returned [`V2Labels`], which borrow the symbols of `body`.
 ///
 /// The symbol table may stand anywhere in the body. A series with references outside of it or an odd number of them is
@@ -26,7 +29,7 @@ pub fn decode_v2<'a>(body: &'a [u8], batch: &mut Batch) -> Result<(Counts, V2Lab
         parts: Parts::default(),
         table: V2Labels::default(),
         hashes: Vec::new(),
-        scratch: Scratch::default(),
+        label_bytes: Vec::new(),
         described: HashSet::new(),
     };
     let outcome = request.symbols(Reader::new(body)).and_then(|()| request.read(Reader::new(body)));
@@ -66,8 +69,7 @@ impl<'a> V2Labels<'a> {
 }
 
 fn references(label_bytes: &[u8]) -> impl Iterator<Item = u32> {
-    let (chunks, _) = label_bytes.as_chunks();
-    chunks.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    label_bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 impl LabelSource for V2Labels<'_> {
@@ -86,7 +88,7 @@ impl<'a> Dialect<'a> for V2Labels<'a> {
     ) -> Result<(), ExemplarFault> {
         let mut refs = Vec::new();
         read_references(message, key, &mut refs)?;
-        self.pairs(refs.into_iter(), out).map_err(|_| ExemplarFault::Labels)?;
+        self.pairs(references(&refs), out).map_err(|_| ExemplarFault::Labels)?;
         Ok(())
     }
 
@@ -99,39 +101,25 @@ impl<'a> Dialect<'a> for V2Labels<'a> {
 /// How many references one series may have; far above the limit of labels, and a bound on the scratch space.
 const REFERENCES_MAX: usize = 8_192;
 
-/// Reads `repeated uint32 labels_refs = 1`, packed or not. References above 32 bits are out of range anyway; of those
-/// above the bound one more is kept, which shows that it was exceeded.
+/// Reads `repeated uint32 labels_refs = 1`, packed or not, as label bytes. References above 32 bits are out of range
+/// anyway; of those above the bound one more is kept, which shows that it was exceeded.
 #[inline]
-fn read_references(message: &mut Reader<'_>, key_: u32, out: &mut Vec<u32>) -> Result<(), DecodeError> {
+fn read_references(message: &mut Reader<'_>, key_: u32, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     const PACKED: u32 = bytes_key(1);
     const SINGLE: u32 = key(1, VARINT);
     let mut push = |reference: u64| {
-        if out.len() <= REFERENCES_MAX {
-            out.push(u32::try_from(reference).unwrap_or(u32::MAX));
+        if out.len() <= 4 * REFERENCES_MAX {
+            out.extend_from_slice(&u32::try_from(reference).unwrap_or(u32::MAX).to_le_bytes());
         }
     };
     match key_ {
-        PACKED => {
-            let mut packed = message.message()?;
-            while !packed.is_empty() {
-                push(packed.varint()?);
-            }
-            Ok(())
-        }
+        PACKED => message.packed_varints(push),
         SINGLE => {
             push(message.varint()?);
             Ok(())
         }
         other => message.skip(other, 0b10),
     }
-}
-
-/// Reused from series to series.
-#[derive(Debug, Default)]
-struct Scratch {
-    references: Vec<u32>,
-    label_bytes: Vec<u8>,
-    hashes: Vec<u8>,
 }
 
 /// What a series says about its metric: type, and symbols of help and unit.
@@ -147,8 +135,9 @@ struct Request<'a, 'b> {
     parts: Parts<'a>,
     table: V2Labels<'a>,
     /// Hash of each symbol, under the seed of the batch.
-    hashes: Vec<[u8; 16]>,
-    scratch: Scratch,
+    hashes: Vec<u128>,
+    /// Label bytes of the current series.
+    label_bytes: Vec<u8>,
     /// Metric names (as symbols) with their descriptions, so that each goes into the batch once.
     described: HashSet<(u32, Description)>,
 }
@@ -163,7 +152,7 @@ impl<'a> Request<'a, '_> {
             let symbol = body.bytes()?;
             self.decoder.budget.charge(size_of::<&[u8]>() + 16, body.pos())?;
             self.table.symbols.push(symbol);
-            self.hashes.push(self.decoder.batch.hash(symbol).to_le_bytes());
+            self.hashes.push(self.decoder.batch.hash(symbol));
         }
         Ok(())
     }
@@ -183,13 +172,15 @@ impl<'a> Request<'a, '_> {
         self.decoder.counts.series += 1;
         self.parts.clear();
         let description = self.read_series(message)?;
-        if let Err(fault) = self.resolve() {
-            let samples = self.parts.samples();
-            self.decoder.counts.reject(RejectReason::InvalidLabels, samples, || fault);
-            return Ok(());
-        }
-        let series = self.decoder.batch.hash(&self.scratch.hashes) ^ KEY_TAG;
-        self.decoder.emit(series, &self.scratch.label_bytes, &mut self.parts, &mut self.table)?;
+        let series = match self.identify() {
+            Ok(series) => series,
+            Err(fault) => {
+                let samples = self.parts.samples();
+                self.decoder.counts.reject(RejectReason::InvalidLabels, samples, || fault);
+                return Ok(());
+            }
+        };
+        self.decoder.emit(series, &self.label_bytes, &mut self.parts, &mut self.table)?;
         match description {
             Some(description) if description != Description::default() => self.describe(description),
             _ => Ok(()),
@@ -203,7 +194,7 @@ impl<'a> Request<'a, '_> {
         const EXEMPLARS: u32 = bytes_key(4);
         const METADATA: u32 = bytes_key(5);
         let mut description = None;
-        self.scratch.references.clear();
+        self.label_bytes.clear();
         let budget = &mut self.decoder.budget;
         while let Some(field) = message.key()? {
             match field {
@@ -211,42 +202,40 @@ impl<'a> Request<'a, '_> {
                 HISTOGRAMS => self.parts.histogram(message.message()?, budget)?,
                 EXEMPLARS => self.parts.exemplar(message.message()?, budget)?,
                 METADATA => description = Some(decode_description(message.message()?)?),
-                labels if labels >> 3 == 1 => read_references(&mut message, labels, &mut self.scratch.references)?,
+                labels if labels >> 3 == 1 => read_references(&mut message, labels, &mut self.label_bytes)?,
                 other => message.skip(other, 0b11_1110)?,
             }
         }
         Ok(description)
     }
 
-    /// Turns the references into label bytes and the hashes that identify the series.
+    /// The key of the series: its symbols' hashes, each times the power of an odd number that stands for its place.
+    /// The hashes are seeded and of 128 bits, so sums of two different lists are as unlikely to be equal as two hashes.
     #[inline]
-    fn resolve(&mut self) -> Result<(), String> {
-        let Scratch { references, label_bytes, hashes } = &mut self.scratch;
-        label_bytes.clear();
-        hashes.clear();
-        if references.len() > REFERENCES_MAX {
+    fn identify(&self) -> Result<u128, String> {
+        if self.label_bytes.len() > 4 * REFERENCES_MAX {
             return Err(format!("a series has more than {} labels", REFERENCES_MAX / 2));
         }
-        for (index, &reference) in references.iter().enumerate() {
+        let (mut sum, mut place) = (KEY_TAG, PLACE_FACTOR);
+        for (index, reference) in references(&self.label_bytes).enumerate() {
             let Some(hash) = self.hashes.get(reference as usize) else {
                 let symbols = self.hashes.len();
                 return Err(format!("labels_refs[{index}] is {reference}, the request has {symbols} symbols"));
             };
-            hashes.extend_from_slice(hash);
-            label_bytes.extend_from_slice(&reference.to_le_bytes());
+            sum = sum.wrapping_add(hash.wrapping_mul(place));
+            place = place.wrapping_mul(PLACE_FACTOR);
         }
-        if references.len() % 2 == 1 {
-            return Err(format!("{} label references are no pairs of name and value", references.len()));
+        if !self.label_bytes.len().is_multiple_of(8) {
+            let count = self.label_bytes.len() / 4;
+            return Err(format!("{count} label references are no pairs of name and value"));
         }
-        Ok(())
+        Ok(sum)
     }
 
     fn describe(&mut self, description: Description) -> Result<(), DecodeError> {
-        let pairs = self.scratch.references.as_chunks().0.iter();
-        let name = pairs.map(|&[name, value]| (name, value)).find(|(name, _)| {
-            // The name's symbol is the same one for nearly every series.
-            self.table.get(*name) == Some(METRIC_NAME.as_bytes())
-        });
+        let names = references(&self.label_bytes).step_by(2);
+        let mut pairs = names.zip(references(&self.label_bytes).skip(1).step_by(2));
+        let name = pairs.find(|(name, _)| self.table.get(*name) == Some(METRIC_NAME.as_bytes()));
         let Some((_, name)) = name else { return Ok(()) };
         if !self.described.insert((name, description)) {
             return Ok(());

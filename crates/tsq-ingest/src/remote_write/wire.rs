@@ -56,7 +56,8 @@ impl<'a> Reader<'a> {
         Ok(Some(key as u32))
     }
 
-    #[inline]
+    // Nearly all keys and lengths take one byte: that path goes into the callers.
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.buf.get(self.pos) {
             Some(&byte) if byte < 0x80 => {
@@ -67,6 +68,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         let bytes = self.buf.get(self.pos..).unwrap_or_default();
@@ -82,6 +84,26 @@ impl<'a> Reader<'a> {
         }
         let found = if bytes.len() < 10 { "the end of the message" } else { "more than 64 bits" };
         Err(DecodeError::malformed(self.pos, format!("expected a varint, found {found}")))
+    }
+
+    /// The varints of a packed field. Those of one and two bytes are read in a tight loop.
+    #[inline]
+    pub(super) fn packed_varints(&mut self, mut each: impl FnMut(u64)) -> Result<(), DecodeError> {
+        let mut packed = self.message()?;
+        loop {
+            match packed.buf.get(packed.pos..).unwrap_or_default() {
+                [] => return Ok(()),
+                &[byte, ..] if byte < 0x80 => {
+                    packed.pos += 1;
+                    each(u64::from(byte));
+                }
+                &[low, high, ..] if high < 0x80 => {
+                    packed.pos += 2;
+                    each(u64::from(low & 0x7f) | u64::from(high) << 7);
+                }
+                _ => each(packed.long_varint()?),
+            }
+        }
     }
 
     #[inline]

@@ -12,8 +12,9 @@ use crate::number::{is_marker, write_float, write_seconds};
 
 /// Writes float series as text with times.
 ///
-/// The lines that describe a family come before its first series. Readers that insist on families in one piece need the
-/// series in [`family_order`].
+/// Each series comes in one piece, its samples in order of time, as bulk importers want it. The lines that describe a
+/// family come before its first series. Readers that insist on families in one piece need the series in
+/// [`family_order`].
 pub struct TextExporter {
     output: Output,
     format: TextFormat,
