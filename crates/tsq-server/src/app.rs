@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) request_bytes: Arc<Budget>,
     pub(crate) write_buffers: BufferPool,
     pub(crate) metrics: Metrics,
+    /// Backups made, for their names.
+    pub(crate) backups: AtomicU64,
     pub(crate) started_ms: i64,
     clock: SystemClock,
     pub(crate) working_dir: PathBuf,
@@ -46,6 +49,7 @@ impl App {
             request_bytes: Budget::new(limits.decoded_total_bytes),
             write_buffers: BufferPool::default(),
             metrics: Metrics::default(),
+            backups: AtomicU64::new(0),
             started_ms: clock.now_ms(),
             clock,
             working_dir: std::env::current_dir().unwrap_or_default(),
@@ -56,8 +60,17 @@ impl App {
         }
     }
 
-    /// The database becomes ready to serve. Called once.
-    pub(crate) fn set_db(&self, db: Db) {
+    /// The database becomes ready to serve, and other processes that want it learn where. Called once.
+    pub(crate) fn set_db(&self, db: Db, address: SocketAddr) {
+        if let Err(error) = db.announce(&format!("http://{address}")) {
+            tracing::warn!("cannot leave this server's address for other processes: {error}");
+        }
+        for damage in db.damage() {
+            tracing::error!("damage: {damage}");
+        }
+        if let Some(reason) = db.read_only_reason() {
+            tracing::error!("the database takes no writes: {reason}");
+        }
         assert!(self.db.set(db).is_ok(), "a server has one database");
     }
 

@@ -48,7 +48,7 @@ impl Server {
     /// When the address is refused, see [`ServeError`].
     pub fn start(config: ServerConfig, db: Db) -> Result<RunningServer, ServeError> {
         let server = start(config)?;
-        server.app.set_db(db);
+        server.app.set_db(db, server.local_addr);
         Ok(server)
     }
 
@@ -62,9 +62,9 @@ impl Server {
         let (data, options) = (config.data.clone(), config.options.clone());
         let mut server = start(config)?;
         let (sender, receiver) = oneshot::channel();
-        let app = server.app.clone();
+        let (app, address) = (server.app.clone(), server.local_addr);
         let open = move || {
-            let opened = Db::open(&data, options).map(|db| app.set_db(db));
+            let opened = Db::open(&data, options).map(|db| app.set_db(db, address));
             // The receiver is gone only when the server was dropped: nobody is left to tell.
             let _ = sender.send(opened);
         };

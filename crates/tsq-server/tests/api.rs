@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use support::{Fixture, Reply, V1, series};
-use tsq::{Exemplar, Labels, Metadata};
+use tsq::{Db, Exemplar, Labels, Metadata, Options, Source, TimeRange};
 use tsq_ingest::remote_write::{TimeSeries, WriteRequest, encode_v1};
 use tsq_server::{ServeError, Server, ServerConfig};
 
@@ -55,10 +55,8 @@ fn labels_and_their_values() {
     assert_body(&server.get("/api/v1/labels?match[]=up"), r#"{"status":"success","data":["__name__","job"]}"#);
     let both = "match%5B%5D=up&match%5B%5D=loss";
     assert_body(&server.post_form("/api/v1/labels", both), all);
-    assert_body(
-        &server.get("/api/v1/labels?start=900"),
-        r#"{"status":"success","data":["__name__","my.label","run"]}"#,
-    );
+    let late = r#"{"status":"success","data":["__name__","my.label","run"]}"#;
+    assert_body(&server.get("/api/v1/labels?match[]=%7B__name__!=%22%22%7D&start=900"), late);
     assert_body(
         &server.get("/api/v1/labels?limit=1"),
         r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#,
@@ -256,6 +254,18 @@ fn compaction_on_request() {
     let reply = server.send(Method::POST, "/api/v1/admin/tsdb/compact", &foreign, Vec::new());
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
     assert_body(&server.get("/api/v1/label/job/values"), r#"{"status":"success","data":["api","db"]}"#);
+}
+
+#[test]
+fn backups_on_request() {
+    let server = seeded();
+    let reply = server.send(Method::POST, "/api/v1/admin/tsdb/snapshot", &[], Vec::new()).json();
+    let name = reply["data"]["name"].as_str().unwrap();
+    let copy = Db::open_read_only(server.db.path().join("snapshots").join(name), Options::default()).unwrap();
+    let jobs = copy.snapshot().unwrap().label_values("job", &[], TimeRange::ALL).unwrap();
+    assert_eq!(jobs, ["api", "db"]);
+    let reply = server.send(Method::POST, "/api/v1/admin/tsdb/snapshot?skip_head=true", &[], Vec::new());
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
 }
 
 #[test]

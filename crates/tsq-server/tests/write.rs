@@ -43,6 +43,12 @@ fn names(server: &Fixture) -> String {
     server.get("/api/v1/label/__name__/values").json()["data"].to_string()
 }
 
+/// Names of the series that have samples.
+fn stored_names(server: &Fixture) -> Vec<String> {
+    let all = server.get("/api/v1/label/__name__/values?match[]=%7B__name__!=%22%22%7D").json();
+    serde_json::from_value(all["data"].clone()).unwrap()
+}
+
 #[track_caller]
 fn assert_stored(reply: &Reply) {
     assert_eq!((reply.status, reply.text()), (StatusCode::NO_CONTENT, ""));
@@ -165,6 +171,15 @@ fn too_much_in_flight_is_503_with_retry_after() {
 }
 
 #[test]
+fn a_closed_database_is_503() {
+    let server = Fixture::new();
+    server.db.close().unwrap();
+    let reply = server.write(V2, encode_v2(&request(vec![up(1.0)])));
+    assert_eq!((reply.status, reply.written()), (StatusCode::SERVICE_UNAVAILABLE, Some([0, 0, 0])));
+    assert!(reply.header("retry-after").is_some());
+}
+
+#[test]
 fn pages_of_other_origins_write_nothing() {
     let server = Fixture::new();
     let headers = [("origin", "http://evil.example")];
@@ -191,4 +206,61 @@ fn only_post_writes() {
     let server = Fixture::new();
     let reply = server.get("/api/v1/write");
     assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("POST")));
+}
+
+/// Series without a name, with bad labels, from the future or in conflict are refused one by one; the rest is stored.
+#[test]
+fn the_good_part_of_a_request_is_stored() {
+    let server = Fixture::new();
+    let future =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
+    let future_ms = i64::try_from(future.as_millis()).unwrap();
+    let long = "x".repeat(300);
+    let bad = [
+        (series(&[("job", "nameless")], &[(T0, 1.0)]), "invalid_labels"),
+        (series(&[("__name__", "up"), (&long, "v")], &[(T0, 1.0)]), "label_limit"),
+        (series(&[("__name__", "early")], &[(future_ms, 1.0)]), "too_far_in_future"),
+        (up(2.0), "duplicate_time"),
+    ];
+    server.store(vec![up(1.0)]);
+    let mut stored = 1.0;
+    for (index, (bad, reason)) in bad.into_iter().enumerate() {
+        let good =
+            |version: &str| series(&[("__name__", "good"), ("case", &format!("{version}{index}"))], &[(T0, 1.0)]);
+        let reply = server.write(V1, encode_v1(&request(vec![bad.clone(), good("1")])));
+        assert_eq!((reply.status, reply.written()), (StatusCode::BAD_REQUEST, None), "{reason}: {}", reply.text());
+        let reply = server.write(V2, encode_v2(&request(vec![good("2"), bad])));
+        assert_eq!((reply.status, reply.written()), (StatusCode::BAD_REQUEST, Some([1, 0, 0])), "{reason}");
+        assert!(reply.text().starts_with("1 samples refused, 1 stored: "), "{}", reply.text());
+        stored += 2.0;
+        let line = format!("tsq_write_rejected_samples_total{{reason=\"{reason}\"}}");
+        assert_eq!(server.metric(&line), 2.0, "{reason}");
+    }
+    assert_eq!(server.metric(r#"tsq_write_samples_total{kind="float"}"#), stored);
+    assert_eq!(stored_names(&server), ["good", "up"]);
+}
+
+#[test]
+fn over_the_series_limit_known_series_are_stored_and_the_limit_is_named() {
+    let server = Fixture::with(|config| config.options.limits.head_series = 1);
+    server.store(vec![up(1.0)]);
+    let known = series(&[("__name__", "up"), ("job", "api")], &[(T0 + 1000, 1.0)]);
+    let new = series(&[("__name__", "new")], &[(T0, 1.0)]);
+    let reply = server.write(V2, encode_v2(&request(vec![known, new])));
+    assert_eq!((reply.status, reply.written()), (StatusCode::TOO_MANY_REQUESTS, Some([1, 0, 0])));
+    assert!(reply.text().contains("limit"), "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(stored_names(&server), ["up"]);
+}
+
+/// Below the low-water mark writes are refused with an answer that senders retry; reads go on.
+#[test]
+fn a_full_disk_is_503_and_reads_go_on() {
+    let server = Fixture::with(|config| config.options.low_space_bytes = Some(u64::MAX / 2));
+    let reply = server.write(V2, encode_v2(&request(vec![up(1.0)])));
+    assert_eq!((reply.status, reply.written()), (StatusCode::SERVICE_UNAVAILABLE, Some([0, 0, 0])), "{}", reply.text());
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(names(&server), "[]");
+    assert_eq!(server.metric(r#"tsq_write_refused_requests_total{reason="storage"}"#), 1.0);
+    assert_eq!(server.metric("tsq_storage_full_total"), 1.0);
 }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use tsq::Db;
 
 use crate::app::App;
 use crate::http::answer::{Answer, api_response, text};
 
-pub(super) async fn healthy() -> Response {
-    text(StatusCode::OK, "tsq is healthy.\n")
+/// 200 while the server lives; the text says whether it takes writes.
+pub(super) async fn healthy(State(app): State<Arc<App>>) -> Response {
+    match app.db().and_then(Db::read_only_reason) {
+        Some(reason) => text(StatusCode::OK, format!("tsq answers queries and takes no writes: {reason}\n")),
+        None => text(StatusCode::OK, "tsq is healthy.\n"),
+    }
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {

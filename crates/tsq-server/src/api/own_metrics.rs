@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tsq::RejectReason;
+use tsq::{RejectReason, Stats};
 
 use crate::app::App;
 use crate::http::answer::{accepts_gzip, respond};
@@ -17,6 +17,10 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Re
     server(&mut page, &app);
     requests(&mut page, &app);
     writes(&mut page, &app);
+    if let Some(db) = app.db() {
+        engine(&mut page, &db.stats());
+    }
+    process(&mut page);
     let gzip = accepts_gzip(request.headers());
     respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page.0.into_bytes(), gzip)
 }
@@ -118,4 +122,57 @@ fn writes(page: &mut Page, app: &App) {
         metrics.decoded_bytes.get(),
     );
     page.one("tsq_write_bytes_in_flight", "gauge", "Bytes that write requests take now.", app.request_bytes.used());
+}
+
+fn engine(page: &mut Page, stats: &Stats) {
+    for (name, help, value) in [
+        ("tsq_head_series", "Series in the head, kinds apart.", stats.head_series),
+        ("tsq_head_sample_bytes", "Bytes of the head's samples, roughly.", stats.head_sample_bytes),
+        ("tsq_head_index_bytes", "Bytes of the head's labels, lookup and postings, roughly.", stats.head_index_bytes),
+        ("tsq_blocks", "Blocks.", stats.blocks),
+        ("tsq_block_bytes", "Bytes of all block files.", stats.block_bytes),
+        ("tsq_block_samples", "Samples in blocks, before merging.", stats.block_samples),
+        ("tsq_log_bytes", "Bytes of all log segments.", stats.log_bytes),
+        ("tsq_torn_tail_bytes", "Bytes of a torn log tail that were cut at opening.", stats.torn_tail_bytes),
+        ("tsq_damaged", "Damaged things found at opening.", stats.damaged),
+        ("tsq_read_only", "Whether writes are refused until the database is opened again.", u64::from(stats.read_only)),
+    ] {
+        page.one(name, "gauge", help, value);
+    }
+    for (name, help, value) in [
+        ("tsq_batches_total", "Batches stored.", stats.batches),
+        ("tsq_samples_total", "Samples stored, exact repetitions among them.", stats.samples),
+        ("tsq_repeated_samples_total", "Exact repetitions of the newest sample.", stats.repeated),
+        ("tsq_storage_full_total", "Writes refused for lack of space.", stats.storage_full),
+        ("tsq_flushes_total", "Flushes.", stats.flushes),
+        ("tsq_flush_failures_total", "Flushes that failed and are tried again.", stats.flush_failures),
+        ("tsq_compactions_total", "Merges of blocks.", stats.compactions),
+        ("tsq_compaction_failures_total", "Merges that failed and are tried again.", stats.compaction_failures),
+        (
+            "tsq_blocks_written_bytes_total",
+            "Bytes of blocks written by flushes and merges.",
+            stats.blocks_written_bytes,
+        ),
+    ] {
+        page.one(name, "counter", help, value);
+    }
+    page.family("tsq_rejected_samples_total", "counter", "Samples that the engine refused, from all writers.");
+    for (reason, count) in &stats.rejected {
+        page.sample("tsq_rejected_samples_total", format_args!("{{reason=\"{}\"}}", reason.name()), count);
+    }
+}
+
+/// Memory of the process, where the system tells it.
+fn process(page: &mut Page) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    };
+    if let Some(resident) = bytes("VmRSS:") {
+        page.one("process_resident_memory_bytes", "gauge", "Resident memory, mapped files included.", resident);
+    }
+    if let Some(anonymous) = bytes("RssAnon:") {
+        page.one("process_anonymous_memory_bytes", "gauge", "Resident memory without mapped files.", anonymous);
+    }
 }

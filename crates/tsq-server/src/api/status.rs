@@ -124,7 +124,7 @@ fn runtime_info(call: &Call) -> Result<Answer, ApiError> {
         server_time: format_rfc3339(app.now_ms()),
         reload_config_success: true,
         last_config_time: started,
-        corruption_count: 0,
+        corruption_count: call.db.stats().damaged,
         goroutine_count: runtime.metrics().num_alive_tasks(),
         workers: runtime.metrics().num_workers(),
         memory_limit: i64::MAX,
