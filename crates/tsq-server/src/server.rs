@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tsq::Db;
 
@@ -34,14 +34,46 @@ pub struct RunningServer {
     accepting: JoinHandle<()>,
     /// Present when this server opens the database itself, and so closes it.
     opening: Option<Opening>,
-    runtime: Runtime,
+    /// Taken when the server stops.
+    runtime: Option<Runtime>,
 }
 
-/// The thread that opens the database: a result, once.
-type Opening = oneshot::Receiver<Result<(), tsq::Error>>;
+/// The thread that opens the database.
+#[derive(Debug)]
+struct Opening {
+    thread: Option<std::thread::JoinHandle<Result<(), tsq::Error>>>,
+    /// Its sender is dropped when the thread is about to end.
+    ended: watch::Receiver<()>,
+}
+
+impl Opening {
+    fn start(app: Arc<App>, address: SocketAddr) -> std::io::Result<Self> {
+        let (ending, ended) = watch::channel(());
+        let open = move || {
+            let _ending = ending;
+            let db = Db::open(&app.config.data, app.config.options.clone())?;
+            app.set_db(db, address);
+            Ok(())
+        };
+        let thread = std::thread::Builder::new().name("tsq-open".to_owned()).spawn(open)?;
+        Ok(Self { thread: Some(thread), ended })
+    }
+
+    /// Waits until the database is open or cannot be opened.
+    async fn end(&mut self) {
+        // An error says that the sender is gone: that is the end.
+        while self.ended.changed().await.is_ok() {}
+    }
+
+    /// What became of it, once it has ended; success when that was asked for before.
+    fn result(&mut self) -> Result<(), tsq::Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
 
 impl Server {
-    /// Serves a database that the caller opened, and closes himself after [`RunningServer::shutdown`].
+    /// Serves a database that the caller opened, and closes after [`RunningServer::shutdown`].
     /// `config.data` and `config.options` are not used.
     ///
     /// # Errors
@@ -59,17 +91,8 @@ impl Server {
     /// When the address is refused, see [`ServeError`]. A database that cannot be opened ends
     /// [`RunningServer::wait`] with the error.
     pub fn open(config: ServerConfig) -> Result<RunningServer, ServeError> {
-        let (data, options) = (config.data.clone(), config.options.clone());
         let mut server = start(config)?;
-        let (sender, receiver) = oneshot::channel();
-        let (app, address) = (server.app.clone(), server.local_addr);
-        let open = move || {
-            let opened = Db::open(&data, options).map(|db| app.set_db(db, address));
-            // The receiver is gone only when the server was dropped: nobody is left to tell.
-            let _ = sender.send(opened);
-        };
-        std::thread::Builder::new().name("tsq-open".to_owned()).spawn(open).map_err(ServeError::Io)?;
-        server.opening = Some(receiver);
+        server.opening = Some(Opening::start(server.app.clone(), server.local_addr).map_err(ServeError::Io)?);
         Ok(server)
     }
 }
@@ -93,18 +116,9 @@ impl RunningServer {
     /// # Errors
     /// When the database cannot be opened (then it does not wait for a signal) or closed.
     pub fn wait(mut self) -> Result<(), ServeError> {
-        let opening = self.opening.take();
-        let ended = self.runtime.block_on(wait_for_end(opening))?;
-        match ended {
-            End::Signal(opening) => {
-                self.opening = opening;
-                self.shutdown()
-            }
-            End::OpenFailed(error) => {
-                self.stop_accepting(Duration::ZERO);
-                Err(error.into())
-            }
-        }
+        let runtime = self.runtime.as_ref().expect("the server runs");
+        runtime.block_on(wait_for_end(self.opening.as_mut()))?;
+        self.shutdown()
     }
 
     /// Stops accepting, lets requests in flight finish, and closes the database if the server opened it. Requests that
@@ -114,65 +128,55 @@ impl RunningServer {
     /// When the database could not be closed, or could not be opened before.
     pub fn shutdown(mut self) -> Result<(), ServeError> {
         tracing::info!("stopping");
+        let runtime = self.runtime.take().expect("a server is shut down once");
         let patience = self.app.config.limits.stop_timeout;
-        self.stop_accepting(patience);
-        let Some(opening) = self.opening.take() else { return Ok(()) };
-        let opened = self.runtime.block_on(async { tokio::time::timeout(patience, opening).await });
-        self.runtime.shutdown_timeout(Duration::from_millis(500));
-        match opened {
-            Ok(Ok(Err(error))) => return Err(error.into()),
-            // Still replaying the log: nothing was acknowledged, there is nothing to make durable.
-            Err(_) => return Ok(()),
-            Ok(_) => {}
-        }
-        match self.app.db() {
-            Some(db) => Ok(db.close()?),
-            None => Ok(()),
-        }
-    }
-
-    fn stop_accepting(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.app.begin_stop(patience);
         // The accept loop may have ended already; then there is nobody to tell.
         let _ = self.stop.send(true);
-        let joined = self.runtime.block_on(&mut self.accepting);
-        if let Err(error) = joined {
+        if let Err(error) = runtime.block_on(&mut self.accepting) {
             tracing::warn!("the accept loop failed: {error}");
+        }
+        let opened = self.opening.as_mut().map(|opening| {
+            let ended = runtime.block_on(async { tokio::time::timeout_at(deadline.into(), opening.end()).await });
+            ended.map(|()| opening.result())
+        });
+        runtime.shutdown_timeout(Duration::from_millis(500));
+        match opened {
+            // The caller's database, or one whose log is still being replayed: nothing was acknowledged by this server.
+            None | Some(Err(_)) => Ok(()),
+            Some(Ok(result)) => {
+                result?;
+                Ok(self.app.db().map_or(Ok(()), Db::close)?)
+            }
         }
     }
 }
 
-/// Why a server that waits goes on.
-enum End {
-    /// A signal; the opening of the database if it still runs or has not been looked at.
-    Signal(Option<Opening>),
-    /// The database could not be opened.
-    OpenFailed(tsq::Error),
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
-async fn wait_for_end(opening: Option<Opening>) -> Result<End, ServeError> {
+/// Returns when the process is told to end, or when the database cannot be opened.
+async fn wait_for_end(opening: Option<&mut Opening>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Io)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Io)?;
-    let mut opened = None;
-    if let Some(mut opening) = opening {
+    if let Some(opening) = opening {
         tokio::select! {
-            _ = terminate.recv() => return Ok(End::Signal(Some(opening))),
-            _ = interrupt.recv() => return Ok(End::Signal(Some(opening))),
-            result = &mut opening => {
-                if let Ok(Err(error)) = result {
-                    return Ok(End::OpenFailed(error));
-                }
-                let (sender, receiver) = oneshot::channel();
-                sender.send(Ok(())).expect("the receiver is in scope");
-                opened = Some(receiver);
-            }
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = opening.end() => opening.result()?,
         }
     }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(End::Signal(opened))
+    Ok(())
 }
 
 /// A listening server without a database.
@@ -192,7 +196,7 @@ fn start(config: ServerConfig) -> Result<RunningServer, ServeError> {
     let (stop, stopped) = watch::channel(false);
     let accepting = runtime.spawn(accept(listener, app.clone(), stopped));
     tracing::info!("listening on http://{local_addr}");
-    Ok(RunningServer { app, local_addr, stop, accepting, opening: None, runtime })
+    Ok(RunningServer { app, local_addr, stop, accepting, opening: None, runtime: Some(runtime) })
 }
 
 /// Accepts until `stopped`, then waits for the open connections as long as the app's patience lasts.
