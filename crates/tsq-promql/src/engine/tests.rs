@@ -3,9 +3,16 @@ use tsq_core::{Db, Kind, Labels, Options, Snapshot};
 use super::*;
 use crate::answer::{SampleValue, Value};
 
+/// A new database and the directory that it needs while it is written to.
+fn empty() -> (tempfile::TempDir, Db) {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Db::open(directory.path(), Options { background: false, ..Options::default() }).unwrap();
+    (directory, db)
+}
+
 /// Ten series of counters, a sample every 10 s for 10 min.
 fn counters() -> Snapshot {
-    let db = Db::open("unused", Options::default()).unwrap();
+    let (_directory, db) = empty();
     let mut batch = db.batch();
     for instance in 0..10 {
         let instance_name = instance.to_string();
@@ -43,7 +50,7 @@ fn rates_are_summed_over_series() {
 
 #[test]
 fn run_samples_of_one_time_count_with_the_last() {
-    let db = Db::open("unused", Options::default()).unwrap();
+    let (_directory, db) = empty();
     let mut batch = db.batch();
     batch.series(Kind::Run, &Labels::from_pairs([("__name__", "loss"), ("run_id", "a")]).unwrap());
     batch.run(1000, 1, 5.0);
@@ -97,6 +104,18 @@ fn aggregation_needs_memory_of_its_groups_only() {
     assert!(peak("sum(requests_total)") < 2 * peak("requests_total"));
 }
 
+/// One series whose windows hold ten billion points all in all: a client that left held a worker for two minutes.
+#[test]
+fn a_single_series_with_long_windows_stops_in_time() {
+    let (engine, source) = (Engine::new(options()), counters());
+    let options = QueryOptions { timeout: Some(Duration::from_millis(50)), ..QueryOptions::default() };
+    let started = std::time::Instant::now();
+    let query = "quantile_over_time(0.5, vector(time())[1d:1s])";
+    let (kind, _) = error_of(engine.range(&source, query, 0, 1_100_000_000, 100_000, &options));
+    assert_eq!(kind, QueryErrorKind::Timeout);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
 #[test]
 fn canceled_and_late_queries_stop() {
     let engine = Engine::new(options());
@@ -127,6 +146,11 @@ fn bad_parameters_are_refused_with_the_texts_of_prometheus() {
     assert!(ask("up", 0, 1, 0).starts_with("zero or negative query resolution step widths are not accepted"));
     assert_eq!(ask("up", 1, 0, 1), "end timestamp must not be before start time");
     assert_eq!(ask(&"1+".repeat(60), 0, 1, 1), "the query has 120 bytes; at most 100 are allowed");
+    assert_eq!(
+        ask("up[5m]", 0, 1, 1),
+        "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+    );
+    assert!(ask("\"text\"", 0, 1, 1).contains("\"string\" for range query"));
     assert_eq!(ask("up[5m:0s]", 0, 1, 1), "1:7: parse error: duration must be greater than 0");
 }
 

@@ -2,12 +2,12 @@
 
 use tsq_core::Labels;
 
-use crate::answer::{MatrixSeries, SampleValue, Value, VectorElement};
+use crate::answer::{MatrixSeries, QueryError, QueryErrorKind, SampleValue, Value, VectorElement};
 use crate::ast::{AggregateOp, BinaryOp, Expr, Node};
 use crate::functions::{Evaluate, function};
 use crate::signatures::ValueType;
 
-use super::context::{Query, Result, execution};
+use super::context::{Query, Result};
 use super::grid::Grid;
 use super::matching::{Assembler, is_reserved};
 use super::operator::BoxOperator;
@@ -45,10 +45,12 @@ pub(crate) fn evaluate<'q>(query: &'q Query<'q>, expr: &'q Expr) -> Result<Value
             Ok(Value::Matrix(series))
         }
         (ValueType::Matrix, false) => range_vector(query, planner.range(expr, grid)?),
-        (found, true) => Err(execution(format!(
-            "invalid expression type {:?} for range query, must be Scalar or instant Vector",
-            found.to_string()
-        ))),
+        (found, true) => {
+            let found = found.to_string();
+            let message =
+                format!("invalid expression type {found:?} for range query, must be Scalar or instant Vector");
+            Err(QueryError { kind: QueryErrorKind::BadData, message })
+        }
     }
 }
 

@@ -240,6 +240,10 @@ fn points_of(row: &Row, grid: Grid, points: &mut Points) {
     }
 }
 
+/// Points that functions over ranges may look at before they look whether the query should stop. Long windows at many
+/// steps hold billions.
+const POINTS_UNCHECKED: usize = 1 << 20;
+
 /// What a function makes of the window of a step.
 pub(crate) type Compute<'q> = dyn Fn(usize, &Window<'_>, &mut Notes) -> Out + Sync + 'q;
 
@@ -272,13 +276,19 @@ impl<'q> Operator<'q> for RangeCall<'q> {
             let mut notes = Notes::default();
             let mut slider = Slider::default();
             let mut found = false;
+            let mut points_seen = 0;
             for step in 0..ranges.grid.count {
+                if points_seen > POINTS_UNCHECKED {
+                    query.check()?;
+                    points_seen = 0;
+                }
                 let (start, end) = ranges.bounds(step);
                 let wider = (start.saturating_sub(margin_ms.0), end.saturating_add(margin_ms.1));
                 let window = slider.slide(points, (start, end), wider, ranges.grid.time(step));
                 if window.values.is_empty() && window.histograms.is_empty() {
                     continue;
                 }
+                points_seen += window.values.len() + window.histograms.len();
                 match compute(step, &window, &mut notes) {
                     Out::None => continue,
                     Out::Float(value) => row.set_float(step, value),
