@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use crate::batch::{Exemplar, Metadata};
+use crate::batch::{Batch, Exemplar, Metadata};
 use crate::error::Result;
 use crate::flush::Change;
 use crate::histogram::Histogram;
@@ -80,6 +80,36 @@ impl Importer {
         if self.gathered_bytes > GATHERED_BYTES_MAX {
             self.write()?;
         }
+        Ok(())
+    }
+
+    /// Adds all of a batch whose series were given by labels or handles.
+    ///
+    /// # Errors
+    /// As [`Importer::add`]; series before the one that is refused have been added.
+    pub fn batch(&mut self, batch: &Batch) -> Result<()> {
+        let (mut times, mut steps, mut values, mut histograms) = (0, 0, 0, 0);
+        let mut exemplars = batch.exemplars.iter().peekable();
+        let mut samples = Samples::default();
+        for (index, entry) in batch.entries.iter().enumerate() {
+            let labels = Labels::from_canonical(&batch.label_bytes[entry.labels.clone()])?;
+            let take = |used: bool, from: &mut usize| {
+                let start = *from;
+                *from += if used { entry.samples } else { 0 };
+                start..*from
+            };
+            samples.clear();
+            samples.times.extend_from_slice(&batch.times[take(true, &mut times)]);
+            samples.steps.extend_from_slice(&batch.steps[take(entry.kind.has_step(), &mut steps)]);
+            samples.values.extend_from_slice(&batch.values[take(!entry.kind.is_histogram(), &mut values)]);
+            let range = take(entry.kind.is_histogram(), &mut histograms);
+            samples.histograms.extend_from_slice(&batch.histograms[range]);
+            self.add(&labels, entry.kind, &samples)?;
+            while let Some((_, exemplar)) = exemplars.next_if(|(of, _)| *of == index) {
+                self.exemplar(&labels, exemplar.clone());
+            }
+        }
+        batch.metadata.iter().cloned().for_each(|metadata| self.metadata(metadata));
         Ok(())
     }
 
