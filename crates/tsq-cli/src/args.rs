@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tsq_ingest::FORMATS;
+use tsq_ingest::csv::TimeUnit;
 
 use crate::settings::Settings;
 use crate::units::{Moment, parse_duration_ms, parse_moment};
@@ -31,6 +34,7 @@ Exit codes:
     "  tsq query up                                   the newest value of every series named up"
     "  tsq query 'rate(steps_total[5m])' --last 1h -o plot"
     "  tsq import metrics.csv                         a file into ./tsq-data"
+    "  tsq verify                                     every checksum in ./tsq-data"
     ""
     "tsq COMMAND --help explains a command and shows examples."
 ))]
@@ -44,6 +48,11 @@ pub(crate) enum Command {
     Serve(Box<Serve>),
     Query(Box<Query>),
     Demo(Box<Demo>),
+    Import(Box<Import>),
+    Export(Box<Export>),
+    Inspect(Inspect),
+    Verify(Verify),
+    Recover(Recover),
 }
 
 /// Serves the Prometheus HTTP API and remote write on one port
@@ -71,7 +80,7 @@ pub(crate) struct Serve {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Log {
     /// What to log: error, warn, info, debug or trace, also per module as in info,tsq_server=debug
-    #[arg(long = "log", value_name = "LEVEL", env = "TSQ_LOG", default_value = "info")]
+    #[arg(long = "log", value_name = "LEVEL", env = "TSQ_LOG", hide_env_values = true, default_value = "info")]
     pub filter: String,
 }
 
@@ -116,14 +125,22 @@ pub(crate) struct Query {
     pub output: OutputFormat,
 }
 
+/// A directory to look at.
+#[derive(Args, Debug)]
+pub(crate) struct DataDir {
+    /// Data directory
+    #[arg(short, long, value_name = "DIR", env = "TSQ_DATA", hide_env_values = true, default_value = "tsq-data")]
+    pub data: PathBuf,
+}
+
 /// Where a query reads.
 #[derive(Args, Debug)]
 pub(crate) struct Origin {
     /// Read this data directory
-    #[arg(short, long, value_name = "DIR", env = "TSQ_DATA", default_value = "tsq-data")]
+    #[arg(short, long, value_name = "DIR", env = "TSQ_DATA", hide_env_values = true, default_value = "tsq-data")]
     pub data: PathBuf,
     /// Ask the Prometheus API of a server instead (http only)
-    #[arg(long, value_name = "URL", env = "TSQ_URL")]
+    #[arg(long, value_name = "URL", env = "TSQ_URL", hide_env_values = true)]
     pub url: Option<String>,
 }
 
@@ -166,4 +183,208 @@ pub(crate) struct Demo {
     pub period: i64,
     #[command(flatten)]
     pub log: Log,
+}
+
+/// The formats of files with what they are.
+fn formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.doc)))
+}
+
+fn time_units() -> PossibleValuesParser {
+    PossibleValuesParser::new(TimeUnit::NAMES.iter().map(|(name, _)| *name))
+}
+
+/// Reads files of samples into a data directory
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq import metrics.csv"
+    "  tsq import -d ./data --format openmetrics dump.txt.zst"
+    "  tsq import run.csv --wide --label run=a1         one column for each metric"
+    "  zcat dump.jsonl.gz | tsq import --format jsonl -"
+    ""
+    "The format is told by the name (.om .prom .txt .csv .jsonl .tsr, also with .gz or .zst behind it), else by the"
+    "content. Samples may be of any age and in any order, and go straight into blocks."
+    "A line that cannot be read stops the import with its file, line and column; what stood before it is kept, as it is"
+    "when Ctrl-C stops the import. Importing a file again changes nothing."
+))]
+pub(crate) struct Import {
+    /// Files to read; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub dir: DataDir,
+    /// Format of the files instead of the one that is recognised
+    #[arg(long, value_parser = formats())]
+    pub format: Option<String>,
+    /// Add a label to every series that does not have it; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
+    pub labels: Vec<(String, String)>,
+    /// Time of text lines that have none; without it such a line is an error
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    pub time: Option<Moment>,
+    /// CSV: how times are written
+    #[arg(long, value_parser = time_units(), default_value = "auto")]
+    pub time_unit: String,
+    /// CSV: name of the column of times, if it is none of time, timestamp, timestamp_ms, date
+    #[arg(long, value_name = "COLUMN")]
+    pub time_column: Option<String>,
+    /// CSV: every column is a metric of its own
+    #[arg(long)]
+    pub wide: bool,
+    /// CSV, with --wide: a column that is a label; may be given several times
+    #[arg(long, value_name = "COLUMN", requires = "wide")]
+    pub label_column: Vec<String>,
+    /// CSV: metric name of files without a column for it
+    #[arg(long, value_name = "NAME", conflicts_with = "wide")]
+    pub metric: Option<String>,
+    /// CSV: what separates fields
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = parse_delimiter)]
+    pub delimiter: u8,
+    /// Show no progress and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("{text:?} is no label: write NAME=VALUE");
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() => Ok(*byte),
+        _ => Err(format!("{text:?} is no delimiter: write one ASCII character that is no letter or digit, or \\t")),
+    }
+}
+
+/// Writes samples of a data directory to a file
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq export -o all.jsonl.zst"
+    "  tsq export --match '{job=\"train\"}' --start -1d --format csv"
+    "  tsq export --format tsr -o all.tsr.zst"
+    ""
+    "jsonl holds all kinds of samples and every bit of them. What another format has no place for is left out, counted"
+    "and said. The file appears under its name only when it is complete; .gz and .zst compress it."
+    "Nothing in the directory changes, and a server may be writing to it."
+))]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub dir: DataDir,
+    /// Only series of this selector; several add up
+    #[arg(long = "match", value_name = "SELECTOR")]
+    pub matches: Vec<String>,
+    /// Only samples from here
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    pub start: Option<Moment>,
+    /// Only samples until here
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    pub end: Option<Moment>,
+    /// Format of the file [default: told by its name, else jsonl]
+    #[arg(long, value_parser = formats())]
+    pub format: Option<String>,
+    /// File to write; standard output without it
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Shows what a data directory consists of and what its bytes are spent on
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq inspect"
+    "  tsq inspect -d /var/lib/tsq --top 30"
+    "  tsq inspect --json | jq .bytes_per_sample"
+    ""
+    "Nothing in the directory changes, and a server may be writing to it."
+))]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub dir: DataDir,
+    /// How many metrics and labels to list, those with the most series and values
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    pub top: usize,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks every byte of a data directory against its checksums
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq verify"
+    "  tsq verify -d /var/lib/tsq --json"
+    ""
+    "It ends with 0 when all is as it was written, with 4 when anything is not. It reads only. Beside a server that"
+    "writes it may report what is just being written: look again before worrying."
+))]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub dir: DataDir,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Says what is damaged in a data directory that opens read-only, and goes on without it if told to
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq recover                     what is damaged and what is lost by it; changes nothing"
+    "  tsq recover --accept-loss       go on without it"
+    ""
+    "Without --accept-loss it ends with 4 when something is damaged. With it, damaged files are moved to quarantine/ in"
+    "the data directory, nothing is deleted, everything readable is kept, and the directory can be written to again."
+))]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    pub dir: DataDir,
+    /// Go on without what cannot be read
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// docs/cli.md holds the help texts; `UPDATE=1` rewrites it.
+    #[test]
+    fn the_page_of_the_command_line_is_up_to_date() {
+        let mut text = String::from(
+            "# The command line\n\nThe help texts of `tsq`, as `tsq --help` and `tsq COMMAND --help` print them. \
+             `UPDATE=1 cargo test -p tsq-cli` rewrites this page.\n",
+        );
+        let mut tsq = Cli::command().term_width(100);
+        tsq.build();
+        let mut add = |command: &mut clap::Command| {
+            let help = command.render_long_help().to_string();
+            let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+            let name = command.get_bin_name().unwrap_or("tsq").to_owned();
+            text.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim()));
+        };
+        add(&mut tsq.clone());
+        tsq.get_subcommands_mut().for_each(&mut add);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(page == text, "docs/cli.md is behind the help texts: run with UPDATE=1");
+    }
 }

@@ -64,6 +64,13 @@ impl Console {
     }
 }
 
+impl Console {
+    /// A line on standard error. That it is closed cannot be reported anywhere.
+    pub(crate) fn say(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.err, "{line}");
+    }
+}
+
 fn terminal_size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));

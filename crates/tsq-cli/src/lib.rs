@@ -9,13 +9,19 @@ mod args;
 mod client;
 mod console;
 mod demo;
+mod export;
 mod failure;
+mod import;
+mod inspect;
+mod interrupt;
 mod query;
+mod recover;
 mod render;
 mod serve;
 mod settings;
 mod store;
 mod units;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -39,14 +45,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
         Command::Serve(args) => serve::run(*args, console),
         Command::Query(args) => query::run(&args, console),
         Command::Demo(args) => demo::run(&args, &program, console),
+        Command::Import(args) => import::run(&args, console),
+        Command::Export(args) => export::run(&args, console),
+        Command::Inspect(args) => inspect::run(&args, console),
+        Command::Verify(args) => verify::run(&args, console),
+        Command::Recover(args) => recover::run(&args, console),
     };
     match result.and_then(|exit| Ok(console.out.flush().map(|()| exit)?)) {
         Ok(exit) => exit,
         Err(Failure::BrokenPipe) => Exit::Ok,
         Err(Failure::Message(exit, message)) => {
-            // Nowhere to report that standard error is closed.
+            // What was written before the error belongs to the answer, if it can still be delivered.
             let _ = console.out.flush();
-            let _ = writeln!(console.err, "error: {message}");
+            console.say(format_args!("error: {message}"));
             exit
         }
     }

@@ -154,9 +154,15 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         name: "queries-running",
         value: "COUNT",
-        help: "Queries that run at once; further ones wait",
-        show: |config| config.limits.queries_running.to_string(),
-        set: |config, text| put(&mut config.limits.queries_running, parse_count(text)),
+        help: "Queries that run at once; further ones wait. auto: as many as the machine has cores, at least 4",
+        show: |config| match config.limits.queries_running {
+            count if count == ServerConfig::default().limits.queries_running => "auto".into(),
+            count => count.to_string(),
+        },
+        set: |config, text| {
+            let auto = || Ok(ServerConfig::default().limits.queries_running);
+            put(&mut config.limits.queries_running, if text == "auto" { auto() } else { parse_count(text) })
+        },
     },
     Setting {
         name: "connections",
@@ -213,6 +219,8 @@ impl clap::Args for Settings {
             Arg::new("insecure")
                 .long("insecure")
                 .env("TSQ_INSECURE")
+                .hide_env_values(true)
+                .value_parser(clap::builder::FalseyValueParser::new())
                 .action(ArgAction::SetTrue)
                 .help("Listen on an address that other machines can reach, although tsq authenticates nobody"),
         )
@@ -233,6 +241,7 @@ fn flag(setting: &'static Setting, defaults: &ServerConfig) -> Arg {
         .long(setting.name)
         .value_name(setting.value)
         .env(variable)
+        .hide_env_values(true)
         .value_parser(check)
         .help(format!("{} [default: {default}]", setting.help))
 }

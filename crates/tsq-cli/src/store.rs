@@ -1,15 +1,26 @@
-//! Opening data directories.
+//! Opening data directories to look at them.
 
 use std::path::Path;
 
 use tsq::{Db, Options, Snapshot};
 
+use crate::console::Console;
 use crate::failure::{Failure, Result};
 
-/// What a directory holds now. Changes nothing in it.
-pub(crate) fn read(dir: &Path) -> Result<Snapshot> {
+/// A directory as it is now, also while a server writes to it. Changes nothing in it. Damage is reported on standard
+/// error: what can be read is still worth an answer.
+pub(crate) fn open(dir: &Path, console: &mut Console) -> Result<Db> {
     check_exists(dir)?;
-    Ok(Db::open(dir, Options::default())?.snapshot()?)
+    let db = Db::open_read_only(dir, Options::default())?;
+    for damage in db.damage() {
+        console.say(format_args!("warning: damaged: {damage}"));
+    }
+    Ok(db)
+}
+
+/// What a directory holds now.
+pub(crate) fn read(dir: &Path, console: &mut Console) -> Result<Snapshot> {
+    Ok(open(dir, console)?.snapshot()?)
 }
 
 /// A directory that a command only looks at must be there: a typing error creates no database.

@@ -48,10 +48,8 @@ impl Gpus {
         let mut gpus = Vec::new();
         for (host, hostname) in HOSTS.iter().enumerate() {
             for index in 0..PER_HOST {
-                let (gpu, device) = (index.to_string(), format!("nvidia{index}"));
-                let uuid = format!("GPU-{:08x}", (host * PER_HOST + index + 1).wrapping_mul(0x9e37_79b9) & 0xffff_ffff);
-                let labels: &[(&str, &str)] =
-                    &[("gpu", &gpu), ("UUID", &uuid), ("device", &device), ("hostname", hostname)];
+                let gpu = index.to_string();
+                let labels: &[(&str, &str)] = &[("gpu", &gpu), ("hostname", hostname)];
                 gpus.push(Gpu {
                     trains: host == 1,
                     utilisation: instruments.gauge(&UTILISATION, labels)?,

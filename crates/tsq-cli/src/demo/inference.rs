@@ -5,7 +5,8 @@ use super::random::Random;
 use crate::failure::Result;
 
 const TTFT_BOUNDS: &[f64] = &[0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-const E2E_BOUNDS: &[f64] = &[0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0];
+const E2E_BOUNDS: &[f64] =
+    &[0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0];
 
 /// A model, its usual load and its speed.
 struct Model {
@@ -17,8 +18,8 @@ struct Model {
 }
 
 const MODELS: [Model; 3] = [
-    Model { name: "chat-8b", replicas: 2, requests_per_s: 9.0, first_token_s: 0.045, token_s: 0.008 },
-    Model { name: "code-34b", replicas: 2, requests_per_s: 3.0, first_token_s: 0.14, token_s: 0.021 },
+    Model { name: "chat-8b", replicas: 2, requests_per_s: 9.0, first_token_s: 0.045, token_s: 0.006 },
+    Model { name: "code-34b", replicas: 2, requests_per_s: 3.0, first_token_s: 0.14, token_s: 0.014 },
     Model { name: "embed-small", replicas: 1, requests_per_s: 24.0, first_token_s: 0.012, token_s: 0.0 },
 ];
 
@@ -148,7 +149,7 @@ impl Replica {
         let rate = model.requests_per_s * demand(time_ms, self.model) / model.replicas as f64;
         // A queue builds up when the slots are taken: requests then wait for their first token.
         let strain = (self.busy / SLOTS).min(0.97);
-        let queueing = 1.0 / (1.0 - strain) * if slow { 4.0 } else { 1.0 };
+        let queueing = (1.0 / (1.0 - strain)).min(6.0) * if slow { 4.0 } else { 1.0 };
         let mut spent_s = 0.0;
         for _ in 0..random.events(rate * seconds) {
             spent_s += self.request(model, queueing, slow, random, instruments);
@@ -176,7 +177,7 @@ impl Replica {
             return 0.0;
         }
         let prompt = random.around(420.0, 0.9).round().max(1.0);
-        let generated = if model.token_s > 0.0 { random.around(160.0, 0.8).round().clamp(1.0, 2048.0) } else { 0.0 };
+        let generated = if model.token_s > 0.0 { random.around(140.0, 0.6).round().clamp(1.0, 2048.0) } else { 0.0 };
         let first_s = random.around(model.first_token_s, 0.35) * queueing * (0.6 + prompt / 1000.0);
         let whole_s = first_s + generated * random.around(model.token_s.max(1e-9), 0.15) * queueing.sqrt();
         instruments.observe(&self.first_token, first_s);

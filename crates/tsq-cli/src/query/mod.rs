@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
     let when = when(args, SystemClock::new().now_ms())?;
     let json = match &args.origin.url {
         Some(url) => remote::query(url, &args.expr, when),
-        None => local::query(&args.origin.data, &args.expr, when),
+        None => local::query(&args.origin.data, &args.expr, when, console),
     };
     let json = json.map_err(|failure| caret::point_at(failure, &args.expr))?;
     let answer = Answer::parse(&json).expect("it was written or checked as an answer");
@@ -57,8 +57,7 @@ pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
 fn report_notes(answer: &Answer<'_>, console: &mut Console) {
     for (kind, notes) in [("warning", &answer.warnings), ("info", &answer.infos)] {
         for note in notes {
-            // Nowhere to report that standard error is closed.
-            let _ = writeln!(console.err, "{kind}: {note}");
+            console.say(format_args!("{kind}: {note}"));
         }
     }
 }
@@ -66,7 +65,8 @@ fn report_notes(answer: &Answer<'_>, console: &mut Console) {
 /// The times that the flags ask for.
 fn when(args: &Query, now_ms: i64) -> Result<When> {
     let (start_ms, end_ms) = match (args.last, args.start) {
-        (Some(last_ms), _) => (now_ms.saturating_sub(last_ms), now_ms),
+        // Whole seconds: nobody asked for the milliseconds of now.
+        (Some(last_ms), _) => (now_ms / 1000 * 1000 - last_ms, now_ms / 1000 * 1000),
         (None, Some(start)) => (start.resolve(now_ms), args.end.map_or(now_ms, |end| end.resolve(now_ms))),
         (None, None) if args.step.is_some() => {
             return Err(Failure::usage("--step needs a range: add --last 1h, or --start and --end"));

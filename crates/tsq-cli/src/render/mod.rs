@@ -1,8 +1,11 @@
 //! Answers as text.
 
+mod common;
 mod csv;
 pub(crate) mod plot;
 mod table;
+
+pub(crate) use table::text_table;
 
 use crate::answer::{Answer, Point, Row, Shown};
 use crate::args::OutputFormat;

@@ -8,6 +8,7 @@ mod bars;
 mod canvas;
 
 use crate::answer::{Line, Point};
+use crate::render::common::Common;
 use crate::units::format_count;
 use axis::{TimeAxis, ValueAxis};
 use canvas::Canvas;
@@ -49,8 +50,8 @@ pub(crate) fn chart(lines: &[Line], span: Option<Span>, screen: Screen) -> Strin
         return format!("nothing to draw: no finite value\n{}", legend(lines, drawn.len(), screen));
     };
     let legend = legend(lines, drawn.len(), screen);
-    // A line for the axis, one for its labels, one for the prompt that follows.
-    let labels = axis.labels(screen.height.saturating_sub(legend.lines().count() + 3).max(5));
+    // A line for the title, one for the axis, one for its labels, one for the prompt that follows.
+    let labels = axis.labels(screen.height.saturating_sub(legend.lines().count() + 4).max(5));
     let rows = labels.len();
     let gutter = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
     let columns = screen.width.saturating_sub(gutter + 2).max(10);
@@ -58,7 +59,7 @@ pub(crate) fn chart(lines: &[Line], span: Option<Span>, screen: Screen) -> Strin
     for (index, line) in drawn.iter().enumerate() {
         draw(line, index, span, &axis, &mut canvas);
     }
-    let mut text = String::new();
+    let mut text = Common::of(drawn.iter().map(|line| &line.labels)).title(screen.width);
     for (row, label) in labels.iter().enumerate() {
         let tick = if label.is_empty() { '│' } else { '┤' };
         text.push_str(&format!("{label:>gutter$} {tick}{}\n", canvas.row(row, screen.colour)));
@@ -119,11 +120,12 @@ fn draw(line: &Line, series: usize, span: Span, axis: &ValueAxis, canvas: &mut C
 /// One line per series with its range of values, and what was not drawn.
 fn legend(lines: &[Line], drawn: usize, screen: Screen) -> String {
     let mut text = String::new();
+    let common = Common::of(lines[..drawn].iter().map(|line| &line.labels));
     for (series, line) in lines[..drawn].iter().enumerate() {
         let mark = painted(&MARKERS[series].to_string(), series, screen.colour);
         let notes = notes(&line.points);
         let room = screen.width.saturating_sub(notes.chars().count() + 4);
-        text.push_str(&format!("{mark} {}  {notes}\n", shortened(&line.labels.to_string(), room)));
+        text.push_str(&format!("{mark} {}  {notes}\n", shortened(&common.rest(&line.labels), room)));
     }
     if lines.len() > drawn {
         let more = format_count((lines.len() - drawn) as u64);
@@ -158,7 +160,7 @@ fn painted(text: &str, series: usize, colour: bool) -> String {
 }
 
 /// At most `room` characters, with an ellipsis for what is cut.
-fn shortened(text: &str, room: usize) -> String {
+pub(super) fn shortened(text: &str, room: usize) -> String {
     let room = room.max(8);
     if text.chars().count() <= room {
         return text.to_owned();

@@ -3,6 +3,7 @@
 use super::axis::short;
 use super::{Screen, painted, shortened};
 use crate::answer::{Point, Row};
+use crate::render::common::Common;
 use crate::units::format_count;
 
 /// Eighths of a character, from one to seven.
@@ -13,14 +14,15 @@ pub(crate) fn bars(rows: &[Row], screen: Screen) -> String {
     if rows.is_empty() {
         return "no data at this time\n".into();
     }
-    let drawn = &rows[..rows.len().min(screen.height.saturating_sub(2).max(1))];
+    let drawn = &rows[..rows.len().min(screen.height.saturating_sub(3).max(1))];
     let texts: Vec<String> = drawn.iter().map(|row| shown(&row.point)).collect();
-    let names: Vec<String> = drawn.iter().map(|row| row.labels.to_string()).collect();
+    let common = Common::of(drawn.iter().map(|row| &row.labels));
+    let names: Vec<String> = drawn.iter().map(|row| common.rest(&row.labels)).collect();
     let widest = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
     let name_width = widest(&names).min(screen.width / 2);
     let bar_width = screen.width.saturating_sub(name_width + widest(&texts) + 3).max(4);
     let largest = drawn.iter().map(|row| row.point.float().abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
-    let mut text = String::new();
+    let mut text = common.title(screen.width);
     for ((row, name), value) in drawn.iter().zip(&names).zip(&texts) {
         let bar = painted(&bar(row.point.float(), largest, bar_width), 0, screen.colour);
         text.push_str(&format!("{:<name_width$} {bar} {value}\n", shortened(name, name_width)));
