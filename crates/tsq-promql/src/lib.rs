@@ -11,7 +11,6 @@ mod eval;
 mod format;
 mod functions;
 mod go_text;
-#[allow(dead_code, unused_imports)] // accumulators can be merged; nothing is split yet
 mod kernels;
 mod lexer;
 mod names;

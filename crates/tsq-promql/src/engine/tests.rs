@@ -81,6 +81,134 @@ fn threads_do_not_change_answers() {
     assert_eq!(ask(1), ask(4));
 }
 
+/// Counters with a restart, gauges with gaps and staleness markers, native and classic histograms, mixes of kinds.
+fn everything() -> Snapshot {
+    let db = Db::open("unused", Options::default()).unwrap();
+    let mut batch = db.batch();
+    let labels = |name: &str, more: &[(&str, &str)]| {
+        Labels::from_pairs(more.iter().copied().chain([("__name__", name), ("job", "api")])).unwrap()
+    };
+    for (pod, speed) in [("a", 3), ("b", 7), ("c", 20)] {
+        batch.series(Kind::Float, &labels("requests_total", &[("pod", pod)]));
+        for at in 0..120 {
+            let value = if pod == "b" { at % 50 } else { at };
+            batch.float(at * 15_000 + speed, (value * speed) as f64);
+        }
+        batch.series(Kind::Float, &labels("depth", &[("pod", pod)]));
+        for at in (0..120).filter(|at| (at * speed) % 11 < 8) {
+            let value = if at % 37 == 36 { tsq_core::stale_nan() } else { ((at * at * speed) % 17) as f64 - 8.0 };
+            batch.float(at * 15_000, value);
+        }
+        for (le, share) in [("0.1", 1), ("1", 3), ("+Inf", 4)] {
+            batch.series(Kind::Float, &labels("seconds_bucket", &[("pod", pod), ("le", le)]));
+            (0..120).for_each(|at| batch.float(at * 15_000, (at * share * speed) as f64));
+        }
+        batch.series(Kind::Histogram, &labels("seconds", &[("pod", pod)]));
+        for at in 0..120 {
+            let counts = [at % 40 + 1, (at % 40) * speed + 2].map(|count| count as f64);
+            let histogram = tsq_core::Histogram {
+                count: counts.iter().sum(),
+                sum: at as f64,
+                positive_spans: vec![tsq_core::Span { offset: 1, length: 2 }],
+                positive: counts.to_vec(),
+                ..tsq_core::Histogram::default()
+            };
+            batch.histogram(at * 15_000, histogram);
+        }
+    }
+    batch.series(Kind::Float, &labels("mixed", &[]));
+    (0..60).for_each(|at| batch.float(at * 30_000, at as f64));
+    batch.series(Kind::Histogram, &labels("mixed", &[]));
+    (0..60).for_each(|at| batch.histogram(at * 30_000 + 15_000, tsq_core::Histogram::default()));
+    db.append(&batch).unwrap();
+    db.snapshot().unwrap()
+}
+
+const QUERIES: &[&str] = &[
+    "depth",
+    "requests_total offset 1m",
+    "depth @ 300",
+    "-depth + 1",
+    "rate(requests_total[2m])",
+    "irate(requests_total[1m] offset 30s)",
+    "increase(requests_total[90s] offset 2m)",
+    "delta(depth[3m]) or changes(depth[3m])",
+    "deriv(depth[4m]) > 0",
+    "predict_linear(depth[4m] offset 1m, 60)",
+    "increase(requests_total[2m] anchored)",
+    "rate(requests_total[2m] smoothed)",
+    "depth smoothed",
+    "sum(rate(requests_total[2m])) by (job)",
+    "avg without (pod) (depth)",
+    "stddev(depth) / count(depth)",
+    "quantile(0.3, depth)",
+    "min(depth) - max(depth)",
+    "group by (pod) (depth)",
+    "count_values(\"v\", depth)",
+    "sum(topk(2, depth))",
+    "bottomk by (job) (1, requests_total)",
+    "limitk(2, depth)",
+    "requests_total * on (pod) group_left depth",
+    "depth > bool on (pod) requests_total",
+    "depth == depth and depth < 3",
+    "depth unless depth > 0",
+    "depth + fill(1) (depth > 2)",
+    "max_over_time(sum(depth)[3m:20s])",
+    "sum_over_time(depth[5m:1m] @ 600)",
+    "avg_over_time(rate(requests_total[1m])[4m:30s] offset 1m)",
+    "quantile_over_time(0.5, depth[5m])",
+    "stdvar_over_time(depth[5m]) + mad_over_time(depth[5m])",
+    "absent(depth > 6)",
+    "absent_over_time(depth{pod=\"a\"}[20s])",
+    "scalar(sum(depth)) + vector(time())",
+    "timestamp(depth)",
+    "minute(vector(time())) + day_of_year()",
+    "clamp(depth, -2, scalar(sum(depth > 0)))",
+    "round(depth / 3, 0.5) ^ 2 % 5",
+    "label_join(depth, \"both\", \"-\", \"job\", \"pod\")",
+    "histogram_quantile(0.9, rate(seconds_bucket[2m]))",
+    "histogram_quantile(0.9, rate(seconds[2m]))",
+    "histogram_fraction(0, 2, sum(rate(seconds[2m])))",
+    "histogram_quantiles(seconds, \"q\", 0.1, 0.9)",
+    "histogram_avg(avg(seconds))",
+    "sum_over_time(seconds[1m]) - seconds",
+    "last_over_time(mixed[1m])",
+    "mixed * 2",
+    "sum(mixed)",
+    "resets(requests_total[10m]) + ts_of_max_over_time(depth[5m])",
+];
+
+/// The samples at each time: all that a range query may say, it says at each step as an instant query does.
+#[test]
+fn a_range_query_is_an_instant_query_at_each_step() {
+    let source = everything();
+    let engine = Engine::new(options());
+    let query = QueryOptions::default();
+    let (start, step, count) = (405_000, 37_000, 25);
+    for text in QUERIES {
+        let mut want = Vec::new();
+        for at in 0..count {
+            let answer = engine.instant(&source, text, start + at * step, &query).unwrap();
+            let Value::Vector(elements) = answer.value else { panic!("{text} is a vector") };
+            want.extend(elements.iter().map(|e| format!("{} {} {:?}", e.labels, e.time_ms, e.value)));
+        }
+        let answer = engine.range(&source, text, start, start + (count - 1) * step, step, &query).unwrap();
+        let Value::Matrix(series) = answer.value else { panic!("a range query gives a matrix") };
+        let mut got = Vec::new();
+        for series in &series {
+            let floats = series.floats.iter().map(|&(time, value)| (time, SampleValue::Float(value)));
+            let histograms =
+                series.histograms.iter().map(|(time, value)| (*time, SampleValue::Histogram(Box::new(value.clone()))));
+            let samples = floats.chain(histograms);
+            got.extend(samples.map(|(time, value)| format!("{} {time} {value:?}", series.labels)));
+        }
+        want.sort();
+        got.sort();
+        assert_eq!(want, got, "{text}");
+        assert!(!got.is_empty() || *text == "sum(mixed)", "{text} gives something");
+    }
+}
+
 #[test]
 fn too_much_memory_is_an_error_and_is_given_back() {
     let engine = Engine::new(EngineOptions { query_bytes: 20_000, ..options() });
@@ -91,6 +219,33 @@ fn too_much_memory_is_an_error_and_is_given_back() {
     assert!(message.starts_with("query processing would load too many samples into memory"), "{message}");
     assert!(message.contains("20000 bytes"), "{message}");
     assert!(run("sum(vector(1))").is_ok());
+}
+
+#[test]
+fn subqueries_of_absurd_size_are_refused() {
+    let engine = Engine::new(options());
+    let source = counters();
+    for inner in [
+        "vector(1)",
+        "vector(time())",
+        "absent(up)",
+        "absent_over_time(up[1m])",
+        "requests_total",
+        "rate(requests_total[1m])",
+        "sum(requests_total)",
+        "requests_total @ 100",
+        "hour()",
+        "vector(scalar(requests_total))",
+        "requests_total or vector(1)",
+        "start_timestamp(requests_total)",
+        "info(requests_total)",
+        "topk(scalar(vector(1)), requests_total)",
+    ] {
+        let text = format!("max_over_time(({inner})[290y:1ms])");
+        let (kind, message) = error_of(engine.instant(&source, &text, 0, &QueryOptions::default()));
+        assert_eq!(kind, QueryErrorKind::Execution, "{text}: {message}");
+        assert!(message.starts_with("query processing would load too many samples"), "{text}: {message}");
+    }
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use tsq_core::{Histogram, Labels};
 
 use crate::ast::{Aggregate, AggregateOp, TextRange};
-use crate::kernels::aggregate::{Avg, FloatMean, StdVar, Sum};
+use crate::kernels::aggregate::{FloatMean, GroupHistograms, StdVar};
 use crate::kernels::kahan::Kahan;
-use crate::kernels::{self, Note, Notes, Out};
+use crate::kernels::{self, Note, Notes};
 
 use super::choose;
 use super::context::{Query, Result};
@@ -142,38 +142,11 @@ impl Cell {
     }
 }
 
-/// The histograms of one group at one step.
-#[derive(Clone, Debug)]
-enum HistogramCell {
-    Sum(Sum),
-    Mean(Avg),
-}
-
-impl HistogramCell {
-    fn new(op: AggregateOp) -> Self {
-        if op == AggregateOp::Avg { Self::Mean(Avg::default()) } else { Self::Sum(Sum::default()) }
-    }
-
-    fn add(&mut self, histogram: &Histogram, notes: &mut Notes) {
-        match self {
-            Self::Sum(sum) => sum.add_histogram(histogram, notes),
-            Self::Mean(mean) => mean.add_histogram(histogram, notes),
-        }
-    }
-
-    fn finish(self, notes: &mut Notes) -> Out {
-        match self {
-            Self::Sum(sum) => sum.finish(notes),
-            Self::Mean(mean) => mean.finish(notes),
-        }
-    }
-}
-
 struct Group {
     labels: Labels,
     drop_name: bool,
     cells: Vec<Cell>,
-    histograms: Vec<Option<Box<HistogramCell>>>,
+    histograms: Vec<Option<Box<GroupHistograms>>>,
 }
 
 struct Fold<'q> {
@@ -248,14 +221,15 @@ impl<'q> Fold<'q> {
             AggregateOp::Count | AggregateOp::Group => group.cells[step].add(self.op, 0.0),
             AggregateOp::Sum | AggregateOp::Avg => {
                 if group.histograms.is_empty() {
-                    self.charge.grow(self.steps * size_of::<Option<Box<HistogramCell>>>())?;
+                    self.charge.grow(self.steps * size_of::<Option<Box<GroupHistograms>>>())?;
                     group.histograms.resize(self.steps, None);
                 }
                 let cell = &mut group.histograms[step];
                 if cell.is_none() {
-                    self.charge.grow(size_of::<HistogramCell>() + 3 * histogram_bytes(histogram))?;
+                    self.charge.grow(size_of::<GroupHistograms>() + 3 * histogram_bytes(histogram))?;
                 }
-                cell.get_or_insert_with(|| Box::new(HistogramCell::new(self.op))).add(histogram, notes);
+                let start = if self.op == AggregateOp::Avg { GroupHistograms::mean } else { GroupHistograms::sum };
+                cell.get_or_insert_with(|| Box::new(start())).add(histogram, notes);
             }
             op => self.notes.add(Note::HistogramIgnoredInAggregation(choose::name(op))),
         }
@@ -271,7 +245,7 @@ impl<'q> Fold<'q> {
                 match (cell.finish(), histogram.map(|histogram| histogram.finish(&mut self.notes))) {
                     (Some(_), Some(_)) => self.notes.add(Note::MixedFloatsHistogramsAggregation),
                     (Some(value), None) => row.set_float(step, value),
-                    (None, Some(Out::Histogram(histogram))) => row.set_histogram(step, Arc::new(*histogram)),
+                    (None, Some(Some(histogram))) => row.set_histogram(step, Arc::new(histogram)),
                     (None, _) => {}
                 }
             }

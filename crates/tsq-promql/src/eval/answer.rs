@@ -12,11 +12,11 @@ use super::grid::Grid;
 use super::matching::{Assembler, is_reserved};
 use super::operator::BoxOperator;
 use super::plan::{PlannedRange, Planner};
-use super::row::{Row, Sample};
+use super::row::{Batch, Row, Sample};
 
 /// Evaluates a checked expression at the times of the query.
 pub(crate) fn evaluate<'q>(query: &'q Query<'q>, expr: &'q Expr) -> Result<Value> {
-    let planner = Planner { query };
+    let planner = Planner { query, counts_only: false };
     let grid = query.grid;
     match (expr.value_type(), query.is_range) {
         (ValueType::Scalar, false) => {
@@ -32,15 +32,19 @@ pub(crate) fn evaluate<'q>(query: &'q Query<'q>, expr: &'q Expr) -> Result<Value
             Ok(Value::String { time_ms: grid.start_ms, value })
         }
         (ValueType::Vector, false) => {
-            let mut elements = elements_of(merged(query, planner.vector(expr, grid)?)?, grid);
+            let all = merged(query, planner.vector(expr, grid)?)?;
+            let _charge = query.memory.charge(all.rows.len() * size_of::<VectorElement>())?;
+            let mut elements = elements_of(all.rows, grid);
             if !is_ordered(expr) {
                 elements.sort_by(|a, b| a.labels.cmp(&b.labels));
             }
             Ok(Value::Vector(elements))
         }
         (ValueType::Vector, true) => {
-            let rows = merged(query, planner.vector(expr, grid)?)?;
-            let mut series: Vec<MatrixSeries> = rows.into_iter().map(|row| series_of(row, grid)).collect();
+            let all = merged(query, planner.vector(expr, grid)?)?;
+            let points = all.rows.iter().map(Row::steps).sum::<usize>();
+            let _charge = query.memory.charge(points * size_of::<(i64, f64)>())?;
+            let mut series: Vec<MatrixSeries> = all.rows.into_iter().map(|row| series_of(row, grid)).collect();
             series.sort_by(|a, b| a.labels.cmp(&b.labels));
             Ok(Value::Matrix(series))
         }
@@ -55,7 +59,7 @@ pub(crate) fn evaluate<'q>(query: &'q Query<'q>, expr: &'q Expr) -> Result<Value
 }
 
 /// All rows of an operator with their names dropped where they are to be; rows that become one are merged.
-fn merged<'q>(query: &'q Query<'q>, mut input: BoxOperator<'q>) -> Result<Vec<Row>> {
+fn merged<'q>(query: &'q Query<'q>, mut input: BoxOperator<'q>) -> Result<Batch<'q>> {
     let mut rows = Assembler::new(query, query.grid.count)?;
     while let Some(batch) = input.next()? {
         for mut row in batch.rows {
@@ -66,7 +70,7 @@ fn merged<'q>(query: &'q Query<'q>, mut input: BoxOperator<'q>) -> Result<Vec<Ro
             rows.add(row)?;
         }
     }
-    Ok(rows.finish()?.rows)
+    rows.finish()
 }
 
 fn elements_of(rows: Vec<Row>, grid: Grid) -> Vec<VectorElement> {

@@ -29,6 +29,12 @@ pub(crate) struct Call<'q> {
 
 /// Plans a call that gives a vector.
 pub(crate) fn plan<'q>(planner: Planner<'q>, function: Function, call: Call<'q>) -> Result<BoxOperator<'q>> {
+    let counts_only = match call.name {
+        "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+        "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+        _ => planner.counts_only,
+    };
+    let planner = Planner { counts_only, ..planner };
     match function.evaluate {
         Evaluate::OverRange(function) => {
             let range = call.args.iter().position(|arg| arg.value_type() == ValueType::Matrix);

@@ -29,6 +29,9 @@ use super::unary;
 #[derive(Clone, Copy)]
 pub(crate) struct Planner<'q> {
     pub query: &'q Query<'q>,
+    /// Whether histograms are only asked for their counts and sums. Prometheus then finds out about counter resets
+    /// while reading, and says when they contradict each other.
+    pub counts_only: bool,
 }
 
 /// A range vector: where its samples come from and which ranges of them belong to each step.
@@ -142,7 +145,9 @@ impl<'q> Planner<'q> {
         if let Some(Extended::Smoothed) = selector.modifiers.extended {
             return Ok(self.smoothed(selector, grid, shift, text_range));
         }
-        Ok(Box::new(Select::new(self.query, &selector.matchers, grid, shift, deliver)))
+        let mut select = Select::new(self.query, &selector.matchers, grid, shift, deliver);
+        select.selection.finds_resets = self.counts_only;
+        Ok(Box::new(select))
     }
 
     /// An instant selector that interpolates between the samples before and after.
@@ -207,7 +212,8 @@ impl<'q> Planner<'q> {
                 };
                 let (after_ms, to_ms) = ranges.hull();
                 let (after_ms, to_ms) = (after_ms.saturating_sub(margin_ms.0), to_ms.saturating_add(margin_ms.1));
-                let selection = Selection::new(self.query, &selector.matchers, after_ms, to_ms);
+                let mut selection = Selection::new(self.query, &selector.matchers, after_ms, to_ms);
+                selection.finds_resets = self.counts_only;
                 let input = RangeInput::Selector(selection);
                 let extended = selector.modifiers.extended;
                 Ok(PlannedRange { input, ranges, margin_ms, extended, text_range: expr.range })

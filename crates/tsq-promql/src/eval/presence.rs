@@ -40,6 +40,7 @@ pub(crate) fn absent_over_time<'q>(planner: Planner<'q>, call: Call<'q>) -> Resu
 }
 
 fn complement<'q>(query: &'q Query<'q>, mut input: BoxOperator<'q>, labels: Labels, steps: usize) -> Result<Batch<'q>> {
+    let _charge = query.memory.charge(steps * (1 + size_of::<f64>()))?;
     let mut present = vec![false; steps];
     while let Some(batch) = input.next()? {
         for row in &batch.rows {
@@ -67,7 +68,7 @@ fn labels_of_absent(expr: &Expr) -> Result<Labels> {
 /// `scalar(v)`: the value of the only float at each step, or NaN.
 pub(crate) fn scalar<'q>(planner: Planner<'q>, args: &'q [Expr], grid: Grid) -> Result<Column<'q>> {
     let mut input = planner.vector(&args[0], grid)?;
-    let charge = planner.query.memory.charge(grid.count * (size_of::<f64>() + 1))?;
+    let charge = planner.query.memory.charge(grid.count * size_of::<(f64, u8)>())?;
     let mut found = vec![(f64::NAN, 0_u8); grid.count];
     while let Some(batch) = input.next()? {
         for row in &batch.rows {

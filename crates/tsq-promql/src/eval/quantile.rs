@@ -169,9 +169,11 @@ impl<'q> Histograms<'q> {
     ) -> Result<()> {
         let mut conflicts: Vec<Vec<bool>> = vec![Vec::new(); self.classic.len()];
         for &(index, classic) in &self.native {
+            self.query.check()?;
             self.native_row(index, classic, grid, measure, &mut conflicts, out, extra)?;
         }
         for (classic, conflicts) in self.classic.iter().zip(&conflicts) {
+            self.query.check()?;
             self.classic_row(classic, conflicts, grid, measure, out, extra)?;
         }
         Ok(())

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tsq_core::{Histogram, Kind, Samples, Series, TimeRange, is_stale};
+use tsq_core::{Histogram, Kind, ResetHint, Samples, Series, TimeRange, is_stale};
 
 use super::context::{Query, Result};
 use super::row::histogram_bytes;
 use crate::answer::{QueryError, QueryErrorKind};
 use crate::kernels::Window;
+use crate::kernels::histogram::detect_reset;
 
 /// Floats and histograms of one series, each in time order, one a time.
 #[derive(Debug, Default)]
@@ -36,6 +37,18 @@ impl Points {
     pub(crate) fn bytes(&self) -> usize {
         let histograms: usize = self.histograms.iter().map(|histogram| histogram_bytes(histogram) + 16).sum();
         self.times.len() * 16 + histograms
+    }
+
+    /// Compares histograms that say nothing about counter resets with the ones before them.
+    pub(crate) fn find_resets(&mut self) {
+        for at in (1..self.histograms.len()).rev() {
+            let (previous, current) = (&self.histograms[at - 1], &self.histograms[at]);
+            if current.reset_hint != ResetHint::Unknown || current.is_stale() || previous.is_stale() {
+                continue;
+            }
+            let hint = if detect_reset(current, previous) { ResetHint::Reset } else { ResetHint::NotReset };
+            Arc::make_mut(&mut self.histograms[at]).reset_hint = hint;
+        }
     }
 
     fn remove_stale(&mut self) {

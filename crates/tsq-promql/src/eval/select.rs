@@ -17,11 +17,16 @@ use crate::kernels::{Notes, Out, Window};
 /// A batch that takes longer than this is worth splitting over threads.
 const PARALLEL_FROM: Duration = Duration::from_millis(1);
 
+/// Samples in windows after which a long series asks whether the query is to stop.
+const CHECK_AFTER: usize = 1 << 20;
+
 /// The series that match, a batch at a time.
 pub(crate) struct Selection<'q> {
     query: &'q Query<'q>,
     matchers: Cow<'q, [Matcher]>,
     range: TimeRange,
+    /// Whether to compare histograms that say nothing about counter resets with the ones before.
+    pub finds_resets: bool,
     stream: Option<Box<dyn SeriesStream + 'q>>,
     is_slow: bool,
 }
@@ -41,7 +46,7 @@ impl<'q> Selection<'q> {
         to_ms: i64,
     ) -> Self {
         let range = TimeRange::new(after_ms.saturating_add(1), to_ms);
-        Self { query, matchers: matchers.into(), range, stream: None, is_slow: false }
+        Self { query, matchers: matchers.into(), range, finds_resets: false, stream: None, is_slow: false }
     }
 
     /// What a function makes of the next series, in label order; `None` at the end.
@@ -71,9 +76,12 @@ impl<'q> Selection<'q> {
         &mut self,
         make: impl Fn(&Labels, &Points) -> Result<Option<Row>> + Sync,
     ) -> Result<Option<Vec<Row>>> {
-        let (query, range) = (self.query, self.range);
+        let (query, range, finds_resets) = (self.query, self.range, self.finds_resets);
         self.map(|worker, series| {
             worker.reader.read_present(query, series, range, &mut worker.points)?;
+            if finds_resets {
+                worker.points.find_resets();
+            }
             let _charge = query.memory.charge(worker.points.bytes())?;
             if worker.points.len() == 0 { Ok(None) } else { make(series.labels(), &worker.points) }
         })
@@ -141,9 +149,12 @@ impl<'q> Operator<'q> for Select<'q> {
             return Ok(None);
         }
         let (query, grid, shift, deliver) = (self.query, self.grid, self.shift, self.deliver);
-        let range = self.selection.range;
+        let (range, finds_resets) = (self.selection.range, self.selection.finds_resets);
         let rows = self.selection.map(|worker, series| {
             worker.reader.read(query, series, range, &mut worker.points)?;
+            if finds_resets {
+                worker.points.find_resets();
+            }
             let _charge = query.memory.charge(worker.points.bytes() + grid.count * size_of::<f64>())?;
             let mut row = Row::absent(series.labels().clone(), deliver == Deliver::Time, grid.count);
             let found =
@@ -240,10 +251,6 @@ fn points_of(row: &Row, grid: Grid, points: &mut Points) {
     }
 }
 
-/// Points that functions over ranges may look at before they look whether the query should stop. Long windows at many
-/// steps hold billions.
-const POINTS_UNCHECKED: usize = 1 << 20;
-
 /// What a function makes of the window of a step.
 pub(crate) type Compute<'q> = dyn Fn(usize, &Window<'_>, &mut Notes) -> Out + Sync + 'q;
 
@@ -275,20 +282,19 @@ impl<'q> Operator<'q> for RangeCall<'q> {
             let mut row = Row::absent(labels.clone(), drop_name || !keeps_name, ranges.grid.count);
             let mut notes = Notes::default();
             let mut slider = Slider::default();
-            let mut found = false;
-            let mut points_seen = 0;
+            let (mut found, mut looked_at) = (false, 0);
             for step in 0..ranges.grid.count {
-                if points_seen > POINTS_UNCHECKED {
-                    query.check()?;
-                    points_seen = 0;
-                }
                 let (start, end) = ranges.bounds(step);
                 let wider = (start.saturating_sub(margin_ms.0), end.saturating_add(margin_ms.1));
                 let window = slider.slide(points, (start, end), wider, ranges.grid.time(step));
                 if window.values.is_empty() && window.histograms.is_empty() {
                     continue;
                 }
-                points_seen += window.values.len() + window.histograms.len();
+                looked_at += window.values.len() + window.histograms.len();
+                if looked_at > CHECK_AFTER {
+                    query.check()?;
+                    looked_at = 0;
+                }
                 match compute(step, &window, &mut notes) {
                     Out::None => continue,
                     Out::Float(value) => row.set_float(step, value),

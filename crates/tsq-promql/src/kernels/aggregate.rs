@@ -7,7 +7,7 @@ use tsq_core::{Histogram, ResetHint};
 
 use super::histogram::{Combined, HistogramSum, IncompatibleSchemas};
 use super::kahan::Kahan;
-use super::{HistogramOperation, Note, Notes, Out};
+use super::{HistogramOperation, Note, Notes};
 
 /// Mean of floats.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,36 +38,6 @@ impl FloatMean {
         }
         self.total.scale((self.count - 1.0) / self.count);
         self.total.add(value / self.count);
-    }
-
-    /// Adds the values of another mean.
-    pub(crate) fn merge(&mut self, other: Self) {
-        if self.count == 0.0 || other.count == 0.0 {
-            if self.count == 0.0 {
-                *self = other;
-            }
-            return;
-        }
-        let count = self.count + other.count;
-        if !self.incremental && !other.incremental {
-            let mut sum = self.total;
-            sum.merge(other.total);
-            if !sum.sum.is_infinite() {
-                *self = Self { total: sum, count, incremental: false };
-                return;
-            }
-        }
-        let weighted = |mean: Self| {
-            let mut total = mean.total;
-            if !mean.incremental {
-                total.divide(mean.count);
-            }
-            total.scale(mean.count / count);
-            total
-        };
-        let mut total = weighted(*self);
-        total.merge(weighted(other));
-        *self = Self { total, count, incremental: true };
     }
 
     /// The mean; NaN of nothing.
@@ -212,8 +182,11 @@ impl<T> Default for Histograms<T> {
 }
 
 impl<T: HistogramTotal> Histograms<T> {
-    /// Adds a histogram; notes it if it does not fit.
+    /// Adds a histogram; notes it if it does not fit, and takes no further ones then.
     fn add(&mut self, histogram: &Histogram, notes: &mut Notes) {
+        if self.trouble.incompatible {
+            return;
+        }
         self.trouble.see_hint(histogram.reset_hint);
         match &mut self.total {
             None => self.total = Some(T::start(histogram)),
@@ -259,124 +232,42 @@ fn histogram_total<'a, T: HistogramTotal>(
     histograms.finish(notes).map(HistogramSum::finish)
 }
 
-/// `sum` of a group at one time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sum {
-    floats: Option<Kahan>,
-    histograms: Histograms<HistogramSum>,
+/// The histograms of a group at one time, for `sum` and `avg`.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupHistograms(Totals);
+
+#[derive(Clone, Debug)]
+enum Totals {
+    Sum(Histograms<HistogramSum>),
+    Mean(Histograms<HistogramMean>),
 }
 
-impl Sum {
-    /// Adds a float.
-    pub(crate) fn add(&mut self, value: f64) {
-        match &mut self.floats {
-            Some(sum) => sum.add(value),
-            None => self.floats = Some(Kahan::new(value)),
+impl GroupHistograms {
+    /// To be summed up.
+    pub(crate) fn sum() -> Self {
+        Self(Totals::Sum(Histograms::default()))
+    }
+
+    /// To be averaged.
+    pub(crate) fn mean() -> Self {
+        Self(Totals::Mean(Histograms::default()))
+    }
+
+    /// Adds a histogram. A note names what makes it impossible; the group has no total then.
+    pub(crate) fn add(&mut self, histogram: &Histogram, notes: &mut Notes) {
+        match &mut self.0 {
+            Totals::Sum(sum) => sum.add(histogram, notes),
+            Totals::Mean(mean) => mean.add(histogram, notes),
         }
     }
 
-    /// Adds a histogram. A note names what makes it impossible; the group has no sum then.
-    pub(crate) fn add_histogram(&mut self, histogram: &Histogram, notes: &mut Notes) {
-        if !self.histograms.trouble.incompatible {
-            self.histograms.add(histogram, notes);
-        }
-    }
-
-    /// Adds what another accumulator of the group has seen.
-    pub(crate) fn merge(&mut self, other: Self, notes: &mut Notes) {
-        match (&mut self.floats, other.floats) {
-            (Some(sum), Some(more)) => sum.merge(more),
-            (floats, more) => *floats = floats.or(more),
-        }
-        merge_trouble(&mut self.histograms.trouble, other.histograms.trouble);
-        match (&mut self.histograms.total, other.histograms.total) {
-            (Some(sum), Some(more)) => {
-                self.histograms.trouble.see(sum.merge(more));
-                if self.histograms.trouble.incompatible {
-                    notes.add(Note::MixedExponentialCustom);
-                }
-            }
-            (total, more) => *total = total.take().or(more),
-        }
-    }
-
-    /// The sum.
-    pub(crate) fn finish(self, notes: &mut Notes) -> Out {
-        finish_group(self.floats.map(Kahan::value), self.histograms, notes)
-    }
-}
-
-/// `avg` of a group at one time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Avg {
-    floats: FloatMean,
-    histograms: Histograms<HistogramMean>,
-}
-
-impl Avg {
-    /// Adds a float.
-    pub(crate) fn add(&mut self, value: f64) {
-        self.floats.add(value);
-    }
-
-    /// Adds a histogram. A note names what makes it impossible; the group has no mean then.
-    pub(crate) fn add_histogram(&mut self, histogram: &Histogram, notes: &mut Notes) {
-        if !self.histograms.trouble.incompatible {
-            self.histograms.add(histogram, notes);
-        }
-    }
-
-    /// Adds what another accumulator of the group has seen.
-    pub(crate) fn merge(&mut self, other: Self, notes: &mut Notes) {
-        self.floats.merge(other.floats);
-        merge_trouble(&mut self.histograms.trouble, other.histograms.trouble);
-        let Some(mut more) = other.histograms.total else { return };
-        let Some(mean) = &mut self.histograms.total else {
-            self.histograms.total = Some(more);
-            return;
+    /// The sum or the mean without empty buckets; `None` if the histograms did not fit together.
+    pub(crate) fn finish(self, notes: &mut Notes) -> Option<Histogram> {
+        let total = match self.0 {
+            Totals::Sum(sum) => sum.finish(notes),
+            Totals::Mean(mean) => mean.finish(notes),
         };
-        let count = mean.count + more.count;
-        if mean.incremental || more.incremental || mean.total.largest().max(more.total.largest()) > f64::MAX / 4.0 {
-            for part in [&mut *mean, &mut more] {
-                if !part.incremental {
-                    part.total.divide(part.count);
-                    part.incremental = true;
-                }
-                part.total.scale(part.count / count);
-            }
-        }
-        mean.count = count;
-        self.histograms.trouble.see(mean.total.merge(more.total));
-        if self.histograms.trouble.incompatible {
-            notes.add(Note::MixedExponentialCustom);
-        }
-    }
-
-    /// The mean.
-    pub(crate) fn finish(self, notes: &mut Notes) -> Out {
-        let floats = (self.floats.count > 0.0).then(|| self.floats.finish());
-        finish_group(floats, self.histograms, notes)
-    }
-}
-
-fn merge_trouble(trouble: &mut Trouble, other: Trouble) {
-    trouble.reset |= other.reset;
-    trouble.not_reset |= other.not_reset;
-    trouble.reconciled |= other.reconciled;
-    trouble.incompatible |= other.incompatible;
-}
-
-fn finish_group<T: HistogramTotal>(floats: Option<f64>, histograms: Histograms<T>, notes: &mut Notes) -> Out {
-    match (floats, histograms.total.is_some()) {
-        (Some(_), true) => {
-            notes.add(Note::MixedFloatsHistogramsAggregation);
-            Out::None
-        }
-        (Some(value), false) => Out::Float(value),
-        (None, _) => match histograms.finish(notes) {
-            Some(total) => Out::Histogram(Box::new(total.finish_compact())),
-            None => Out::None,
-        },
+        total.map(HistogramSum::finish_compact)
     }
 }
 
@@ -400,19 +291,6 @@ impl StdVar {
         let delta = value - self.mean;
         self.mean += delta / self.count;
         self.squares += delta * (value - self.mean);
-    }
-
-    /// Adds the values of another accumulator.
-    pub(crate) fn merge(&mut self, other: Self) {
-        if self.count == 0.0 {
-            *self = other;
-        } else if other.count > 0.0 {
-            let count = self.count + other.count;
-            let delta = other.mean - self.mean;
-            self.squares += other.squares + delta * delta * self.count * other.count / count;
-            self.mean += delta * other.count / count;
-            self.count = count;
-        }
     }
 
     /// The variance of all values (not of a sample); `None` of nothing.
@@ -511,67 +389,48 @@ mod tests {
         assert!(mean_of(&[]).is_nan());
     }
 
-    #[test]
-    fn sums_of_floats_and_of_histograms() {
+    fn total(mut group: GroupHistograms, all: &[Histogram]) -> (Option<Histogram>, Vec<String>) {
         let mut notes = Notes::default();
-        let mut sum = Sum::default();
-        [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|value| sum.add(value));
-        assert_eq!(sum.finish(&mut notes), Out::Float(2.0));
-
-        let mut sum = Sum::default();
-        sum.add_histogram(&hist(1.0, ResetHint::Unknown), &mut notes);
-        sum.add_histogram(&hist(2.0, ResetHint::Unknown), &mut notes);
-        let Out::Histogram(total) = sum.finish(&mut notes) else { panic!("a sum of histograms is a histogram") };
-        assert_eq!((total.count, &total.positive[..]), (3.0, &[3.0][..]));
-        assert!(notes.is_empty());
-        assert_eq!(Sum::default().finish(&mut notes), Out::None);
+        all.iter().for_each(|histogram| group.add(histogram, &mut notes));
+        let total = group.finish(&mut notes);
+        (total, texts(&notes))
     }
 
     #[test]
-    fn mixed_groups_have_no_sum() {
-        let mut notes = Notes::default();
-        let mut sum = Sum::default();
-        sum.add(1.0);
-        sum.add_histogram(&hist(1.0, ResetHint::Unknown), &mut notes);
-        assert_eq!(sum.finish(&mut notes), Out::None);
-        assert_eq!(texts(&notes), ["PromQL warning: encountered a mix of histograms and floats for aggregation"]);
+    fn sums_of_histograms() {
+        let (sum, said) =
+            total(GroupHistograms::sum(), &[hist(1.0, ResetHint::Unknown), hist(2.0, ResetHint::Unknown)]);
+        let sum = sum.expect("they fit together");
+        assert_eq!((sum.count, &sum.positive[..]), (3.0, &[3.0][..]));
+        assert!(said.is_empty());
+        assert_eq!(total(GroupHistograms::sum(), &[]).0, None);
+    }
 
-        let mut notes = Notes::default();
-        let mut avg = Avg::default();
-        avg.add_histogram(&hist(1.0, ResetHint::Unknown), &mut notes);
-        avg.add_histogram(&custom(&[1.0]), &mut notes);
-        avg.add_histogram(&hist(1.0, ResetHint::Unknown), &mut notes);
-        assert_eq!(avg.finish(&mut notes), Out::None);
-        assert_eq!(texts(&notes).len(), 1);
-        assert!(texts(&notes)[0].contains("mix of histograms with exponential and custom buckets"));
+    #[test]
+    fn what_does_not_fit_together_has_no_total() {
+        let all = [hist(1.0, ResetHint::Unknown), custom(&[1.0]), hist(1.0, ResetHint::Unknown)];
+        let (mean, said) = total(GroupHistograms::mean(), &all);
+        assert_eq!(mean, None);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("mix of histograms with exponential and custom buckets"));
     }
 
     #[test]
     fn contradictions_and_reconciled_bounds_are_noted() {
-        let mut notes = Notes::default();
-        let mut sum = Sum::default();
-        sum.add_histogram(&hist(1.0, ResetHint::Reset), &mut notes);
-        sum.add_histogram(&hist(1.0, ResetHint::NotReset), &mut notes);
-        assert!(matches!(sum.finish(&mut notes), Out::Histogram(_)));
-        assert_eq!(texts(&notes), ["PromQL warning: conflicting counter resets during histogram aggregation"]);
+        let (sum, said) = total(GroupHistograms::sum(), &[hist(1.0, ResetHint::Reset), hist(1.0, ResetHint::NotReset)]);
+        assert!(sum.is_some());
+        assert_eq!(said, ["PromQL warning: conflicting counter resets during histogram aggregation"]);
 
-        let mut notes = Notes::default();
-        let mut avg = Avg::default();
-        avg.add_histogram(&custom(&[1.0, 2.0]), &mut notes);
-        avg.add_histogram(&custom(&[2.0]), &mut notes);
-        let Out::Histogram(mean) = avg.finish(&mut notes) else { panic!("a mean of histograms is a histogram") };
+        let (mean, said) = total(GroupHistograms::mean(), &[custom(&[1.0, 2.0]), custom(&[2.0])]);
+        let mean = mean.expect("they share a bound");
         assert_eq!((&mean.custom_values[..], &mean.positive[..]), (&[2.0][..], &[1.0][..]));
-        assert_eq!(texts(&notes), ["PromQL info: mismatched custom buckets were reconciled during aggregation"]);
+        assert_eq!(said, ["PromQL info: mismatched custom buckets were reconciled during aggregation"]);
     }
 
     #[test]
     fn means_of_histograms_do_not_overflow() {
-        let mut notes = Notes::default();
-        let mut avg = Avg::default();
-        for _ in 0..5 {
-            avg.add_histogram(&hist(1.5e308, ResetHint::Unknown), &mut notes);
-        }
-        let Out::Histogram(mean) = avg.finish(&mut notes) else { panic!("a mean of histograms is a histogram") };
+        let all = [1.5e308; 5].map(|count| hist(count, ResetHint::Unknown));
+        let mean = total(GroupHistograms::mean(), &all).0.expect("they fit together");
         assert!((mean.count / 1.5e308 - 1.0).abs() < 1e-12, "{mean:?}");
         assert!((mean.positive[0] / 1.5e308 - 1.0).abs() < 1e-12, "{mean:?}");
     }
@@ -610,27 +469,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn parts_add_up_to_the_whole(values in prop::collection::vec(-1e6..1e6_f64, 1..40), cut in 0_usize..40) {
-            let (left, right) = values.split_at(cut.min(values.len()));
-            let var = |values: &[f64]| {
-                let mut var = StdVar::default();
-                values.iter().for_each(|&value| var.add(value));
-                var
-            };
-            let mean = |values: &[f64]| {
-                let mut mean = FloatMean::default();
-                values.iter().for_each(|&value| mean.add(value));
-                mean
-            };
-            let (mut merged_var, mut merged_mean) = (var(left), mean(left));
-            merged_var.merge(var(right));
-            merged_mean.merge(mean(right));
-            let want = variance(&values);
-            prop_assert!((merged_var.finish().unwrap() - want).abs() <= 1e-6 * (1.0 + want));
-            prop_assert!((merged_mean.finish() - mean_of(&values)).abs() <= 1e-6);
-        }
-
         #[test]
         fn selection_equals_sorting(mut values in prop::collection::vec(any::<f64>(), 1..30), phi in 0.0..=1.0_f64) {
             let got = quantile(phi, &mut values.clone());
