@@ -9,7 +9,7 @@ use std::rc::Rc;
 use common::{TestDb, dump};
 use proptest::prelude::*;
 use tsq_core::{
-    Db, Exemplar, Histogram, Kind, Labels, Metadata, ResetHint, STALE_NAN_BITS, Samples, Source, Span, TimeRange,
+    Batch, Db, Exemplar, Histogram, Kind, Labels, Metadata, ResetHint, STALE_NAN_BITS, Samples, Source, Span, TimeRange,
 };
 use tsq_ingest::csv::CsvOptions;
 use tsq_ingest::{ExportOptions, Exported, FORMATS, Format, ImportOptions, Skipped};
@@ -74,20 +74,40 @@ fn part(samples: &Samples, start: usize, len: usize) -> Samples {
     }
 }
 
-fn import(bytes: &[u8], format: &Format, options: &ImportOptions) -> Result<String, String> {
-    let db = TestDb::new();
+/// Reads a whole file in batches of at most seven samples.
+fn read(
+    bytes: &[u8],
+    format: &Format,
+    options: &ImportOptions,
+    batch: &mut Batch,
+    mut each: impl FnMut(&Batch),
+) -> Result<(), String> {
     let input = std::io::Cursor::new(bytes.to_vec());
     let mut importer = (format.importer)(Box::new(input), options).map_err(|error| error.to_string())?;
-    let mut batch = db.db.batch();
     loop {
-        let more = importer.read(&mut batch, 7).map_err(|error| error.to_string())?;
+        let more = importer.read(batch, 7).map_err(|error| error.to_string())?;
         assert!(batch.len() <= 7, "a read keeps to the number it was given");
-        db.db.append(&batch).unwrap();
+        each(batch);
         batch.clear();
         if !more {
-            return Ok(dump(&db.db));
+            return Ok(());
         }
     }
+}
+
+/// Whether a file can be read.
+fn check(bytes: &[u8], format: &Format, options: &ImportOptions) -> Result<(), String> {
+    read(bytes, format, options, &mut Batch::default(), |_| ())
+}
+
+/// What a database holds after a file.
+fn import(bytes: &[u8], format: &Format, options: &ImportOptions) -> Result<String, String> {
+    let db = TestDb::new();
+    read(bytes, format, options, &mut db.db.batch(), |batch| {
+        let appended = db.db.append(batch).unwrap();
+        assert_eq!(appended.rejected, 0, "{:?}", appended.rejections);
+    })?;
+    Ok(dump(&db.db))
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -352,7 +372,7 @@ fn errors_name_the_place() {
         ("tsr", b"\x28\xb5\x2f\xfd\x00\x58\x11\x00\x00ab", "byte 0: expected the magic TSQREAL1, found \"ab\""),
         ("tsr", b"TSQREAL1", "byte 0: invalid zstd: Unknown frame descriptor"),
     ] {
-        assert_eq!(import(input, format(name), &long), Err(want.to_owned()), "{name}");
+        assert_eq!(check(input, format(name), &long), Err(want.to_owned()), "{name}");
     }
 }
 
@@ -369,27 +389,27 @@ fn damaged_containers_are_errors() {
     let db = everything();
     let (bytes, _) = export(&db.db, format("tsr"), 1000);
     let options = ImportOptions::default();
-    assert!(import(&bytes, format("tsr"), &options).is_ok());
+    assert!(check(&bytes, format("tsr"), &options).is_ok());
     for cut in 0..bytes.len() {
-        assert!(import(&bytes[..cut], format("tsr"), &options).is_err(), "{cut}");
+        assert!(check(&bytes[..cut], format("tsr"), &options).is_err(), "{cut}");
     }
     for bit in 0..bytes.len() * 8 {
         let mut bytes = bytes.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let _ = import(&bytes, format("tsr"), &options);
+        let _ = check(&bytes, format("tsr"), &options);
     }
     // Inside of sound compression.
     let plain = zstd::decode_all(&bytes[..]).unwrap();
     for cut in 9..plain.len() {
         let broken = zstd::encode_all(&plain[..cut], 1).unwrap();
-        let outcome = import(&broken, format("tsr"), &options);
+        let outcome = check(&broken, format("tsr"), &options);
         assert!(outcome.is_ok() || outcome.as_ref().is_err_and(|error| error.starts_with("byte ")), "{outcome:?}");
     }
     let mut huge = b"TSQREAL1\x0d\0\0\0{\"labels\":{}}".to_vec();
     huge.extend_from_slice(&u32::MAX.to_le_bytes());
     let broken = zstd::encode_all(&huge[..], 1).unwrap();
     assert_eq!(
-        import(&broken, format("tsr"), &options),
+        check(&broken, format("tsr"), &options),
         Err("byte 29: expected 8192 bytes of times, found 0".to_owned())
     );
 }
@@ -435,10 +455,10 @@ proptest! {
     #[test]
     fn arbitrary_files_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\",:0-9a-z.\n-]{0,80}") {
         for format in FORMATS {
-            let _ = import(&bytes, format, &ImportOptions::default());
-            let _ = import(text.as_bytes(), format, &ImportOptions::default());
+            let _ = check(&bytes, format, &ImportOptions::default());
+            let _ = check(text.as_bytes(), format, &ImportOptions::default());
             let wide = csv(CsvOptions { wide: true, ..CsvOptions::default() });
-            let _ = import(format!("ts,{text}").as_bytes(), format, &wide);
+            let _ = check(format!("ts,{text}").as_bytes(), format, &wide);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use tsq_core::{Db, Histogram, Labels, Options, Samples, Source, Span, TimeRange};
+use tsq_core::{Db, Durability, Histogram, Labels, Options, Samples, Source, Span, TimeRange};
 
 /// A database that takes samples of any time, in a directory that goes away with it.
 pub(crate) struct TestDb {
@@ -15,7 +15,9 @@ pub(crate) struct TestDb {
 impl TestDb {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::default();
+        // These tests are about formats: nothing need survive, and small files open faster.
+        let mut options =
+            Options { durability: Durability::Os, segment_bytes: 1 << 20, background: false, ..Options::default() };
         options.limits.future = None;
         Self { db: Db::open(dir.path(), options).unwrap(), _dir: dir }
     }
