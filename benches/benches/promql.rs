@@ -58,9 +58,7 @@ fn queries(c: &mut Criterion) {
         let stats = answer.expect("the query is good").stats;
         println!("{name}: {} series, {} samples, {} B of query memory", stats.series, stats.samples, stats.peak_bytes);
         group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                engine.range(&snapshot, query, end - 30 * 60_000, end, 60_000, &QueryOptions::default())
-            });
+            bencher.iter(|| engine.range(&snapshot, query, end - 30 * 60_000, end, 60_000, &QueryOptions::default()));
         });
     }
     group.finish();
