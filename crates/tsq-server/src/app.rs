@@ -21,6 +21,7 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
     pub(crate) queries: Turnstile,
+    pub(crate) maintenance: Turnstile,
     /// Turns for decoding and appending write requests.
     pub(crate) writes: Arc<Semaphore>,
     /// Bytes of write requests in flight, received and decoded.
@@ -44,7 +45,8 @@ impl App {
         let clock = SystemClock::new();
         Self {
             engine: Engine::new(config.engine.clone()),
-            queries: Turnstile::new(limits.queries_running, limits.queries_waiting, limits.query_wait),
+            queries: Turnstile::new("queries", limits.queries_running, limits.queries_waiting, limits.query_wait),
+            maintenance: Turnstile::new("maintenance requests", 1, limits.queries_waiting, limits.query_wait),
             writes: Arc::new(Semaphore::new(limits.writes_running.max(1))),
             request_bytes: Budget::new(limits.decoded_total_bytes),
             write_buffers: BufferPool::default(),

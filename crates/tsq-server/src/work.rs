@@ -9,9 +9,11 @@ use tsq::promql::CancelFlag;
 
 use crate::http::error::{ApiError, ErrorType};
 
-/// Lets a number of queries run at once, a number wait for their turn, and refuses the rest.
+/// Lets a number of requests run at once, a number wait for their turn, and refuses the rest.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
+    /// What they are, in messages.
+    what: &'static str,
     slots: Arc<Semaphore>,
     running_max: usize,
     waiting: AtomicUsize,
@@ -20,16 +22,16 @@ pub(crate) struct Turnstile {
 }
 
 impl Turnstile {
-    pub(crate) fn new(running_max: usize, waiting_max: usize, wait: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, running_max: usize, waiting_max: usize, wait: Duration) -> Self {
         let running_max = running_max.max(1);
         let slots = Arc::new(Semaphore::new(running_max));
-        Self { slots, running_max, waiting: AtomicUsize::new(0), waiting_max, wait }
+        Self { what, slots, running_max, waiting: AtomicUsize::new(0), waiting_max, wait }
     }
 
     /// A turn; it ends when the permit is dropped.
     ///
     /// # Errors
-    /// When too many wait, or none of the running queries ended in time.
+    /// When too many wait, or none of those that run ended in time.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         if let Ok(permit) = self.slots.clone().try_acquire_owned() {
             return Ok(permit);
@@ -38,19 +40,18 @@ impl Turnstile {
         match tokio::time::timeout(self.wait, self.slots.clone().acquire_owned()).await {
             Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
             Err(_) => {
-                let message =
-                    format!("the query waited {:?} in the queue behind {} others", self.wait, self.running_max);
+                let message = format!("no turn within {:?}: {} {} are running", self.wait, self.running_max, self.what);
                 Err(ApiError::new(ErrorType::Timeout, message))
             }
         }
     }
 
-    /// Queries that run now.
+    /// Requests that run now.
     pub(crate) fn running(&self) -> usize {
         self.running_max - self.slots.available_permits().min(self.running_max)
     }
 
-    /// Queries that wait now.
+    /// Requests that wait now.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -61,8 +62,8 @@ impl Turnstile {
         if before < self.waiting_max {
             return Ok(waiter);
         }
-        let message =
-            format!("{} queries are running and {} are waiting: try again later", self.running_max, self.waiting_max);
+        let (running, waiting, what) = (self.running_max, self.waiting_max, self.what);
+        let message = format!("{running} {what} are running and {waiting} are waiting: try again later");
         Err(ApiError::new(ErrorType::Unavailable, message))
     }
 }
@@ -157,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_and_a_slow_one_times_out() {
-        let turnstile = Turnstile::new(1, 1, Duration::from_millis(20));
+        let turnstile = Turnstile::new("queries", 1, 1, Duration::from_millis(20));
         let running = turnstile.enter().await.unwrap();
         assert_eq!(turnstile.running(), 1);
         let (one, two) = tokio::join!(turnstile.enter(), turnstile.enter());

@@ -13,7 +13,7 @@ pub(super) static ENDPOINTS: &[Endpoint] =
     &[change("/api/v1/admin/tsdb/compact", compact), change("/api/v1/admin/tsdb/snapshot", backup)];
 
 const fn change(path: &'static str, run: fn(&Call) -> Result<Answer, ApiError>) -> Endpoint {
-    Endpoint { path, methods: Methods::Change, cost: Cost::Small, run }
+    Endpoint { path, methods: Methods::Change, cost: Cost::Maintenance, run }
 }
 
 /// Flushes the head and compacts; answers when that is done.

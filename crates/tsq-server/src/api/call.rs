@@ -85,6 +85,7 @@ async fn run(
     let permit = match endpoint.cost {
         Cost::Small => None,
         Cost::Reads => Some(app.queries.enter().await?),
+        Cost::Maintenance => Some(app.maintenance.enter().await?),
     };
     let cancel = CancelOnDrop(CancelFlag::default());
     let (queued, started) = (arrived.elapsed(), Instant::now());

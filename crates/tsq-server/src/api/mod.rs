@@ -57,6 +57,8 @@ pub(crate) enum Cost {
     Small,
     /// Reads series: takes a turn among the queries.
     Reads,
+    /// Rewrites files: one at a time.
+    Maintenance,
 }
 
 /// All APIs.
@@ -97,4 +99,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn method_not_allowed() -> Response {
     text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page for users lists what is served.
+    #[test]
+    fn every_path_is_documented() {
+        let page = include_str!("../../../../docs/http-api.md");
+        for endpoint in APIS.iter().copied().flatten() {
+            assert!(page.contains(&format!("`{}`", endpoint.path)), "{} is not in docs/http-api.md", endpoint.path);
+        }
+    }
 }
