@@ -1,0 +1,121 @@
+//! Whether two servers answer alike.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Largest relative difference of two values.
+const TOLERANCE: f64 = 1e-12;
+
+/// How two answers to one query differ, if they do. `ordered`: the order of vector elements counts.
+pub(crate) fn difference(want: &Value, got: &Value, ordered: bool) -> Option<String> {
+    for notes in ["warnings", "infos"] {
+        if want[notes].is_null() != got[notes].is_null() {
+            return Some(format!("{notes}: want {}, got {}", want[notes], got[notes]));
+        }
+    }
+    let (want, got) = (&want["data"], &got["data"]);
+    if want["resultType"] != got["resultType"] {
+        return Some(format!("result type: want {}, got {}", want["resultType"], got["resultType"]));
+    }
+    let (Some(want), Some(got)) = (want["result"].as_array(), got["result"].as_array()) else {
+        return Some(format!("no lists: want {}, got {}", want["result"], got["result"]));
+    };
+    if ordered {
+        let labels = |list: &[Value]| list.iter().map(|series| series["metric"].clone()).collect::<Vec<_>>();
+        let (want, got) = (labels(want), labels(got));
+        if want != got {
+            return Some(format!("order: want {want:?}, got {got:?}"));
+        }
+    }
+    series_difference(want, got)
+}
+
+/// The number of series or elements of an answer.
+pub(crate) fn series_count(answer: &Value) -> usize {
+    answer["data"]["result"].as_array().map_or(0, Vec::len)
+}
+
+fn series_difference(want: &[Value], got: &[Value]) -> Option<String> {
+    let (want, got) = (by_labels(want), by_labels(got));
+    for labels in want.keys() {
+        if !got.contains_key(labels) {
+            return Some(format!("missing: {labels:?} ({} series wanted, {} there)", want.len(), got.len()));
+        }
+    }
+    for (labels, series) in &got {
+        let Some(wanted) = want.get(labels) else {
+            return Some(format!("not wanted: {labels:?} ({} series wanted, {} there)", want.len(), got.len()));
+        };
+        for key in ["value", "values", "histogram", "histograms"] {
+            if let Some(problem) = value_difference(&wanted[key], &series[key]) {
+                return Some(format!("{labels:?} {key}: {problem}"));
+            }
+        }
+    }
+    None
+}
+
+type Labels<'a> = BTreeMap<&'a str, &'a str>;
+
+fn by_labels(series: &[Value]) -> BTreeMap<Labels<'_>, &Value> {
+    let map: BTreeMap<_, _> = series.iter().map(|series| (labels(&series["metric"]), series)).collect();
+    assert_eq!(map.len(), series.len(), "a server answered two series with the same labels");
+    map
+}
+
+/// The label set that a JSON object shows.
+pub(crate) fn labels(object: &Value) -> Labels<'_> {
+    let pairs = object.as_object().into_iter().flatten();
+    pairs.map(|(name, value)| (name.as_str(), value.as_str().expect("label values are strings"))).collect()
+}
+
+fn value_difference(want: &Value, got: &Value) -> Option<String> {
+    match (want, got) {
+        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
+            let mut pairs = want.iter().zip(got).enumerate();
+            pairs.find_map(|(index, (want, got))| Some(format!("[{index}]{}", value_difference(want, got)?)))
+        }
+        (Value::Object(want), Value::Object(got)) if want.keys().eq(got.keys()) => {
+            let mut pairs = want.iter().zip(got.values());
+            pairs.find_map(|((key, want), got)| Some(format!(".{key}{}", value_difference(want, got)?)))
+        }
+        // Times are numbers, values are strings.
+        (Value::Number(want), Value::Number(got)) if want.as_f64() == got.as_f64() => None,
+        (Value::String(want), Value::String(got)) if want == got || is_close(want, got) => None,
+        (Value::Null, Value::Null) => None,
+        _ => Some(format!(": want {}, got {}", shortened(want), shortened(got))),
+    }
+}
+
+fn is_close(want: &str, got: &str) -> bool {
+    let (Ok(want), Ok(got)) = (want.parse::<f64>(), got.parse::<f64>()) else { return false };
+    want.is_finite() && (want - got).abs() <= TOLERANCE * want.abs()
+}
+
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 2000 { text } else { text.chars().take(2000).chain("...".chars()).collect() }
+}
+
+#[test]
+fn differences_are_found() {
+    let answer = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
+    let vector = |result: &str| answer(&format!(r#"{{"data":{{"resultType":"vector","result":[{result}]}}}}"#));
+    let (one, two) = (r#"{"metric":{"a":"1"},"value":[7,"3"]}"#, r#"{"metric":{"a":"2"},"value":[7,"NaN"]}"#);
+    let want = vector(&format!("{one},{two}"));
+    let differ = |got: &str| difference(&want, &vector(got), false).is_some();
+    assert!(!differ(&format!("{two},{one}")));
+    assert!(difference(&want, &vector(&format!("{two},{one}")), true).is_some(), "another order");
+    assert!(!differ(&format!("{one},{two}").replace("\"3\"", "\"3.000000000001\"")));
+    assert!(differ(&format!("{one},{two}").replace("\"3\"", "\"3.0000000001\"")), "another value");
+    for value in ["+Inf", "-Inf", "0", "x"] {
+        assert!(differ(&format!("{one},{two}").replace("NaN", value)), "{value} is no NaN");
+    }
+    assert!(differ(&format!("{one},{two}").replace('7', "7.001")), "another time");
+    assert!(differ(&format!("{one},{two}").replace("\"2\"", "\"\"")), "other labels");
+    assert!(differ(one) && differ(&format!("{one},{two},{}", one.replace("\"1\"", "\"4\""))), "other series");
+    assert!(difference(&want, &answer(&want.to_string().replace("vector", "matrix")), false).is_some());
+    let noted = want.to_string().replacen('{', "{\"infos\":[\"x\"],", 1);
+    assert!(difference(&want, &answer(&noted), false).is_some(), "an annotation");
+}
