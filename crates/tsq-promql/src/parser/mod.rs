@@ -17,6 +17,7 @@ use crate::ast::{DurationExpr, Expr, Node, Selector, TextRange};
 use crate::check::check;
 use crate::error::ParseError;
 use crate::lexer::{Kind, Lexer, Token, Word};
+use crate::regex::PatternBudget;
 
 /// Deepest nesting of parentheses, calls, signs and right-hand sides.
 pub(crate) const NESTING_MAX: usize = 256;
@@ -29,7 +30,7 @@ pub(crate) const DEPTH_MAX: usize = 512;
 /// # Errors
 /// The first thing that is wrong, in Prometheus's words where Prometheus refuses it too. Beyond that, expressions nested
 /// more than 256 deep and chains of more than 512 operators are refused, and so are strings that are not UTF-8 once
-/// their escapes are resolved.
+/// their escapes are resolved, and regular expressions that take more than 1 MiB each or 8 MiB together once compiled.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
     let expr = Parser::run(text, Parser::query)?;
     check(text, &expr)?;
@@ -106,12 +107,14 @@ struct Parser<'a> {
     /// End of the last token that was parsed.
     end: usize,
     nesting: usize,
+    patterns: PatternBudget,
 }
 
 impl<'a> Parser<'a> {
     fn run<T>(text: &'a str, rule: impl FnOnce(&mut Self) -> Parse<T>) -> Result<T, ParseError> {
         let token = Token { kind: Kind::End, range: TextRange::default() };
-        let mut parser = Self { text, lexer: Lexer::new(text), token, end: 0, nesting: 0 };
+        let mut parser =
+            Self { text, lexer: Lexer::new(text), token, end: 0, nesting: 0, patterns: PatternBudget::default() };
         parser
             .advance()
             .and_then(|_| rule(&mut parser))

@@ -8,7 +8,7 @@ use crate::ast::{
 };
 use crate::go_text::decimal;
 use crate::lexer::{Kind, Token, Word};
-use crate::regex::compile_pattern;
+use crate::regex::compile_within;
 
 const METRIC_NAME: &str = "__name__";
 
@@ -64,11 +64,11 @@ impl Parser<'_> {
         };
         let value = self.expect(Kind::String).within("label matching", "string")?;
         let text = self.string(value)?;
-        let pattern =
-            |text: &str| compile_pattern(text).or_else(|message| fail(join(name.range, value.range), message));
+        let range = join(name.range, value.range);
+        let mut pattern = || compile_within(&text, &mut self.patterns).or_else(|message| fail(range, message));
         let op = match op {
-            Kind::EqualRegex => MatchOp::Match(pattern(&text)?),
-            Kind::NotEqualRegex => MatchOp::NotMatch(pattern(&text)?),
+            Kind::EqualRegex => MatchOp::Match(pattern()?),
+            Kind::NotEqualRegex => MatchOp::NotMatch(pattern()?),
             Kind::Equal => MatchOp::Equal(text),
             _ => MatchOp::NotEqual(text),
         };

@@ -21,6 +21,9 @@ const PATTERN_BYTES_MAX: usize = 4 << 10;
 /// Memory of one compiled pattern in bytes.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
+/// Memory of all compiled patterns of a query in bytes.
+const BUDGET_BYTES: usize = 8 << 20;
+
 /// Deepest nesting of groups.
 const NESTING_MAX: usize = 250;
 
@@ -58,22 +61,39 @@ impl Pattern for GoPattern {
 /// # Errors
 /// What is wrong, in the words of Go's regexp package: `error parsing regexp: missing closing ): ...`.
 pub fn compile_pattern(source: &str) -> Result<Arc<dyn Pattern>, String> {
+    compile_within(source, &mut PatternBudget::default())
+}
+
+/// Memory that the patterns of one query may still take together.
+#[derive(Debug)]
+pub(crate) struct PatternBudget {
+    bytes: usize,
+}
+
+impl Default for PatternBudget {
+    fn default() -> Self {
+        Self { bytes: BUDGET_BYTES }
+    }
+}
+
+/// As [`compile_pattern`], and charges the memory to a budget. Patterns that need no engine cost nothing.
+pub(crate) fn compile_within(source: &str, budget: &mut PatternBudget) -> Result<Arc<dyn Pattern>, String> {
     let node = parsed(source)?;
     let shape = match shape::shape_without_engine(&node) {
         Some(shape) => shape,
-        None => Shape::Engine(engine(source, &node)?),
+        None => Shape::Engine(engine(source, &node, budget)?),
     };
     let prefix = shape.prefix().unwrap_or_else(|| shape::prefix(&node));
     Ok(Arc::new(GoPattern { source: source.to_owned(), prefix, shape }))
 }
 
-/// Compiles a pattern for its capture groups, which are numbered and named as in Go. Matches whole values.
+/// Compiles a pattern for its capture groups, which are numbered and named as in Go; of several groups with one name only
+/// the first has it. Matches whole values.
 ///
 /// # Errors
 /// As [`compile_pattern`].
-#[allow(dead_code, reason = "label_replace uses it")]
 pub(crate) fn compile_captures(source: &str) -> Result<regex::Regex, String> {
-    engine(source, &parsed(source)?)
+    engine(source, &parsed(source)?, &mut PatternBudget::default())
 }
 
 fn parsed(source: &str) -> Result<parse::Node, String> {
@@ -86,12 +106,25 @@ fn parsed(source: &str) -> Result<parse::Node, String> {
     parse::parse(source).map_err(|error| format!("error parsing regexp: {error}"))
 }
 
-fn engine(source: &str, node: &parse::Node) -> Result<regex::Regex, String> {
-    let mut builder = regex::RegexBuilder::new(&emit::anchored(node));
-    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX);
-    // Groups may nest 250 deep; each adds a few levels of its own.
-    builder.nest_limit(5 * u32::try_from(NESTING_MAX).expect("a small constant"));
-    builder.build().map_err(|_| format!("error parsing regexp: expression too large: `{source}`"))
+fn engine(source: &str, node: &parse::Node, budget: &mut PatternBudget) -> Result<regex::Regex, String> {
+    let text = emit::anchored(node);
+    // The crate does not tell how large a program became. The smallest limit it fits into is close enough.
+    for limit in [16 << 10, 64 << 10, 256 << 10, COMPILED_BYTES_MAX] {
+        if limit > budget.bytes {
+            return Err(format!(
+                "the regular expressions of one query take more than {BUDGET_BYTES} bytes, with `{source}`"
+            ));
+        }
+        let mut builder = regex::RegexBuilder::new(&text);
+        builder.size_limit(limit).dfa_size_limit(COMPILED_BYTES_MAX.min(8 * limit));
+        // Groups may nest 250 deep; each adds a few levels of its own.
+        builder.nest_limit(5 * u32::try_from(NESTING_MAX).expect("a small constant"));
+        if let Ok(regex) = builder.build() {
+            budget.bytes -= limit;
+            return Ok(regex);
+        }
+    }
+    Err(format!("error parsing regexp: expression too large: `{source}`"))
 }
 
 #[cfg(test)]

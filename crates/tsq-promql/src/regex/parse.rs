@@ -256,12 +256,11 @@ impl<'a> Parser<'a> {
         if !valid {
             return error("invalid named capture", whole);
         }
-        if self.names.contains(&name) {
-            return error("duplicate capture group name", name);
-        }
-        self.names.push(name);
         self.rest = &after[end + 1..];
-        Ok(Opened::Group(Some(Capture { name: Some(name.to_owned()) })))
+        // Go lets groups share a name, and finds the first of them by it.
+        let first = !self.names.contains(&name);
+        self.names.push(name);
+        Ok(Opened::Group(Some(Capture { name: first.then(|| name.to_owned()) })))
     }
 
     fn close(&mut self) -> Parse<()> {

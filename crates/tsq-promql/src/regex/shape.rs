@@ -3,7 +3,7 @@
 use super::parse::{Assert, Class, ClassItem, Node};
 
 /// Most literals a pattern is taken apart into, and the bytes they may have together.
-const LITERALS_MAX: usize = 256;
+const LITERALS_MAX: usize = 1024;
 const LITERAL_BYTES_MAX: usize = 64 << 10;
 
 /// How a pattern is matched.
@@ -168,14 +168,16 @@ fn literals(node: &Node) -> Option<Vec<String>> {
             let mut found = Vec::new();
             for node in nodes {
                 found.extend(literals(node)?);
-                within_bounds(&found)?;
+                if found.len() > LITERALS_MAX {
+                    return None;
+                }
             }
             Some(found)
         }
         Node::Repeat { node, min: 0, max: Some(1), .. } => {
             let mut found = literals(node)?;
             found.push(String::new());
-            within_bounds(&found)
+            Some(found)
         }
         Node::Group { node, .. } => literals(node),
         _ => None,
@@ -210,8 +212,4 @@ fn product(left: &[String], right: &[String]) -> Option<Vec<String>> {
         return None;
     }
     Some(left.iter().flat_map(|start| right.iter().map(move |end| format!("{start}{end}"))).collect())
-}
-
-fn within_bounds(found: &[String]) -> Option<Vec<String>> {
-    (found.len() <= LITERALS_MAX).then(|| found.to_vec())
 }

@@ -134,6 +134,25 @@ fn bounds() {
     assert!(matches(".{1,1000}x", "ax"));
 }
 
+/// A query of 16 KiB has room for a thousand patterns of nearly 1 MiB each.
+#[test]
+fn patterns_of_a_query_are_bounded_together() {
+    let selector = |count: usize, pattern: &str| {
+        let matchers: Vec<String> = (0..count).map(|at| format!("l{at}=~\"{pattern}\"")).collect();
+        format!("{{{}}}", matchers.join(","))
+    };
+    assert!(crate::parse(&selector(5, r"\\pL{10}x")).is_ok());
+    let error = crate::parse(&selector(500, r"\\pL{10}x")).unwrap_err().to_string();
+    assert!(
+        error.ends_with(r"the regular expressions of one query take more than 8388608 bytes, with `\pL{10}x`"),
+        "{error}"
+    );
+    assert!(crate::parse(&selector(300, "[^x]y*")).is_ok());
+    assert!(crate::parse(&selector(1000, "a|b.*")).is_err());
+    assert!(crate::parse(&selector(1000, "a|b|c")).is_ok());
+    assert!(crate::parse(&selector(1000, "a.*")).is_ok());
+}
+
 #[test]
 fn literal_sets() {
     for (pattern, want) in [
@@ -150,7 +169,7 @@ fn literal_sets() {
         assert!(want.iter().all(|value| compiled.is_match(value)), "{pattern}");
         assert!(!compiled.is_match("host-3"), "{pattern}");
     }
-    for pattern in ["a.*", "a+", "(?i)a", "[^a]", r"\pL", "[a-z][a-z]", "a$b"] {
+    for pattern in ["a.*", "a+", "(?i)a", "[^a]", r"\pL", "[a-z][a-z][a-z]", "a$b"] {
         assert!(compile_pattern(pattern).unwrap().literals().is_none(), "{pattern}");
     }
 }
@@ -192,6 +211,8 @@ fn captures() {
     let captures = regex.captures("foo-bar").unwrap();
     assert_eq!((&captures[1], &captures["name"]), ("foo", "bar"));
     assert!(compile_captures("(?P<1a>x)").unwrap().is_match("x"));
+    let twice = compile_captures("(?P<x>a)(?P<x>b)").unwrap();
+    assert_eq!(&twice.captures("ab").unwrap()["x"], "a");
 }
 
 mod any_text {
