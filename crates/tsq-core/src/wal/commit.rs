@@ -89,7 +89,12 @@ struct Open {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     seed: u32,
+    /// Length up to which space is reserved.
+    reserved: u64,
 }
+
+/// Space is reserved in steps, so that appending rarely changes the length of the file and a small database stays small.
+const RESERVE_STEP: u64 = 4 << 20;
 
 impl Writer {
     pub(super) fn new(
@@ -193,11 +198,17 @@ impl Writer {
             let _ = self.disk.unlink(&path);
             return Err(refused("write the header of", &path, error));
         }
-        // A hint: where space cannot be reserved, appending extends the file.
-        let _ = file.preallocate(self.options.segment_bytes);
+        let reserved = self.reserve(&*file, segment::HEADER_LEN as u64);
         file.sync_data().map_err(|error| fatal("sync", &path, error))?;
         self.disk.sync_dir(&self.dir).map_err(|error| fatal("sync the directory of", &path, error))?;
-        Ok(Open { file, path, seed })
+        Ok(Open { file, path, seed, reserved })
+    }
+
+    /// Reserves the next step of space behind `len`. A hint: where it cannot be reserved, appending extends the file.
+    fn reserve(&self, file: &dyn DiskFile, len: u64) -> u64 {
+        let reserved = (len + RESERVE_STEP).min(self.options.segment_bytes).max(len);
+        let _ = file.preallocate(reserved);
+        reserved
     }
 
     /// Creates a file; one that an attempt before left behind is removed.
@@ -213,6 +224,11 @@ impl Writer {
 
     /// Seals and writes frames into the open segment. When that is refused, the segment ends where it ended before.
     fn write(&mut self, frames: &mut [u8]) -> Written {
+        let end = self.end.len + frames.len() as u64;
+        if let Some(open) = self.open.as_ref().filter(|open| open.reserved < end) {
+            let reserved = self.reserve(&*open.file, end);
+            self.open.as_mut().expect("it is open").reserved = reserved;
+        }
         let Some(open) = &self.open else { unreachable!("a segment was begun before its records") };
         let (crc, lsn) = record::seal_all(frames, self.durable, open.seed, self.end.crc);
         if let Err(error) = open.file.write_at(self.end.len, frames) {

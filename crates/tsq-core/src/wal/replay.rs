@@ -161,6 +161,8 @@ struct File {
     number: u64,
     /// The header and the crc its chain starts from, or what is wrong with it.
     header: Result<(Header, u32), String>,
+    /// The header as it was before a single bit of it changed.
+    corrected: Option<(Header, u32)>,
 }
 
 impl Files {
@@ -176,26 +178,27 @@ impl Files {
                 files.unknown.push(dir.join(name));
                 continue;
             };
-            let path = segment::path(dir, number);
-            let header = read_header(disk, &path, db_id, number)?;
             files.newest = files.newest.max(number);
-            files.list.push(File { path, number, header });
+            files.list.push(File::open(disk, segment::path(dir, number), db_id, number)?);
         }
         files.list.sort_by_key(|file| file.number);
-        files.separate_unborn(disk)?;
+        files.separate_unborn(disk, db_id)?;
         Ok(files)
     }
 
     /// Sets aside the files that hold no record because their header was never durable: nothing but zeros behind it,
     /// and no later segment continues them.
-    fn separate_unborn(&mut self, disk: &dyn Disk) -> Result<()> {
-        let continued: Vec<u64> =
-            self.list.iter().filter_map(|file| file.header.as_ref().ok()).map(|(h, _)| h.prev.number).collect();
+    fn separate_unborn(&mut self, disk: &dyn Disk, db_id: u128) -> Result<()> {
+        let headers = self.list.iter().filter_map(|file| file.header.as_ref().ok());
+        let continued: Vec<u64> = headers.map(|(header, _)| header.prev.number).collect();
         let mut kept = Vec::with_capacity(self.list.len());
         for file in self.list.drain(..) {
             let suspect = file.header.is_err() && !continued.contains(&file.number);
             if suspect && used_len(&read(disk, &file.path)?) <= HEADER_LEN {
                 self.unborn.push(file.path);
+            } else if file.header.is_err() {
+                // Records are written behind a complete header only: look again, in case a writer was just at it.
+                kept.push(File::open(disk, file.path, db_id, file.number)?);
             } else {
                 kept.push(file);
             }
@@ -205,27 +208,38 @@ impl Files {
     }
 }
 
-fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
-    disk.read(path).map_err(|error| Error::io("read the log segment", path, error))
+impl File {
+    fn open(disk: &dyn Disk, path: PathBuf, db_id: u128, number: u64) -> Result<Self> {
+        let mut bytes = [0; HEADER_LEN];
+        match disk.read_at(&path, 0, &mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let header = Err(format!("a file shorter than a segment header of {HEADER_LEN} bytes"));
+                return Ok(Self { path, number, header, corrected: None });
+            }
+            Err(error) => return Err(Error::io("read the log segment", &path, error)),
+        }
+        match Header::decode(&bytes, db_id, number) {
+            Ok(header) => Ok(Self { path, number, header: Ok(header), corrected: None }),
+            Err(BadHeader::Invalid(message)) => {
+                let corrected = Header::decode_corrected(&bytes, db_id, number);
+                Ok(Self { path, number, header: Err(message), corrected })
+            }
+            Err(BadHeader::Version(version)) => {
+                let message = format!("a log segment of version {version}; this tsq reads up to version 1");
+                Err(Error::new(ErrorKind::UnsupportedFormat, message).at(&path, 4))
+            }
+        }
+    }
+
+    /// The header, read over a wrong bit. Not for files that may never have had one: there, a torn header looks alike.
+    fn readable_header(&self) -> Option<&(Header, u32)> {
+        self.header.as_ref().ok().or(self.corrected.as_ref())
+    }
 }
 
-fn read_header(disk: &dyn Disk, path: &Path, db_id: u128, number: u64) -> Result<Result<(Header, u32), String>> {
-    let mut bytes = [0; HEADER_LEN];
-    match disk.read_at(path, 0, &mut bytes) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Ok(Err(format!("a file shorter than a segment header of {HEADER_LEN} bytes")));
-        }
-        Err(error) => return Err(Error::io("read the log segment", path, error)),
-    }
-    match Header::decode(&bytes, db_id, number) {
-        Ok(header) => Ok(Ok(header)),
-        Err(BadHeader::Invalid(message)) => Ok(Err(message)),
-        Err(BadHeader::Version(version)) => {
-            let message = format!("a log segment of version {version}; this tsq reads up to version 1");
-            Err(Error::new(ErrorKind::UnsupportedFormat, message).at(path, 4))
-        }
-    }
+fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
+    disk.read(path).map_err(|error| Error::io("read the log segment", path, error))
 }
 
 /// Length without trailing zeros.
@@ -252,19 +266,27 @@ struct Walk<'a> {
 /// The readable records of one segment, as far as the walk has come.
 struct Cursor<'a> {
     path: &'a Path,
-    bytes: &'a [u8],
     seed: u32,
     generation: u64,
-    /// Bytes in which frames behind damage are looked for: without the zeros of reserved space.
-    used: usize,
+    /// Where the segment ends, if the next one says so.
+    stated: Option<SegmentEnd>,
     at: usize,
     crc: u32,
     lsn: u64,
 }
 
-impl<'a> Cursor<'a> {
-    fn next(&self) -> Result<Option<Frame<'a>>> {
-        match record::parse(&self.bytes[self.at..], self.seed) {
+/// Damage, as the bytes around it show it.
+struct Proof {
+    /// Highest LSN that was durable.
+    durable: u64,
+    /// Offset of the next readable frame, and the highest LSN before it.
+    next: Option<(usize, u64)>,
+}
+
+impl Cursor<'_> {
+    /// The next record, if it is one.
+    fn next<'b>(&self, bytes: &'b [u8]) -> Result<Option<Frame<'b>>> {
+        match record::parse(&bytes[self.at..], self.seed) {
             Ok(frame) if frame.follows(self.lsn, self.crc) => Ok(Some(frame)),
             Ok(_) | Err(NoFrame::Invalid) => Ok(None),
             Err(NoFrame::Unsupported { kind, flags }) => {
@@ -274,41 +296,58 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn advance(&mut self, frame: &Frame<'_>) {
-        self.at += frame.len();
-        self.crc = frame.crc;
-        self.lsn = frame.lsn;
+    /// Whether the records end at the cursor as the next segment says.
+    fn is_at_stated_end(&self) -> bool {
+        self.stated.is_some_and(|end| self.at as u64 == end.len && self.crc == end.crc)
     }
 
-    fn scan(&self, from: usize, lsn: u64) -> Option<(usize, Frame<'a>)> {
-        record::scan(&self.bytes[..self.used], from, self.seed, lsn)
-    }
-
-    /// What the frames behind the damage at the cursor know: the highest LSN that was durable when one was written, and
-    /// the highest LSN of all.
-    fn testimony(&self) -> (u64, u64) {
-        let (mut durable, mut highest, mut from, mut lsn) = (0, 0, self.at, self.lsn);
-        while let Some((at, frame)) = self.scan(from, lsn) {
+    /// Where no record follows: whether something shows that one was there. Also the highest LSN seen.
+    fn prove(&self, bytes: &[u8]) -> (Option<Proof>, u64) {
+        // The last bytes of a checksum may be zeros.
+        let used = &bytes[..bytes.len().min(used_len(bytes) + record::TRAILER_LEN)];
+        let (mut durable, mut highest) = self.stated.map_or((0, 0), |end| (end.lsn, end.lsn));
+        let (mut next, mut from, mut lsn) = (None, self.at, self.lsn);
+        while let Some((at, frame)) = record::scan(used, from, self.seed, lsn) {
             (from, lsn) = (at + frame.len(), frame.lsn);
             durable = durable.max(frame.durable_upto);
             highest = highest.max(frame.lsn);
+            // Commit records share their LSN with the record before them.
+            let before = if frame.kind == RecordType::Commit { frame.lsn } else { frame.lsn - 1 };
+            next = next.or(Some((at, before.max(self.lsn))));
+            if self.stated.is_some() {
+                break;
+            }
         }
-        (durable, highest)
+        let proven = self.stated.is_some() || durable > self.lsn;
+        (proven.then_some(Proof { durable, next }), highest)
     }
 }
 
 impl Walk<'_> {
     fn file(&mut self, file: &File, next: Option<&File>) -> Result<()> {
         // What the next segment says about the end of this one, when it does.
-        let stated = next.and_then(|next| next.header.as_ref().ok()).map(|(header, _)| header.prev);
+        let stated = next.and_then(File::readable_header).map(|(header, _)| header.prev);
         let before = self.last.replace(file.number);
-        match &file.header {
-            Ok((header, crc)) => {
-                self.check_link(&file.path, header, before);
-                self.segment(file, header, *crc, stated.filter(|end| end.number == file.number), next.is_none())
-            }
-            Err(message) => self.lost_segment(file, message, stated),
+        let Some((header, crc)) = file.readable_header() else { return self.lost_segment(file, stated) };
+        self.check_link(&file.path, header, before);
+        if let Err(wrong) = &file.header {
+            let message = format!("one wrong bit in the segment header: {wrong}");
+            // Reported even when its records are stored elsewhere: the file is still in use.
+            self.end.damage.push(Damage { path: file.path.clone(), offset: 0, message, lost: no_lsn() });
         }
+        let mut cursor = Cursor {
+            path: &file.path,
+            seed: *crc,
+            generation: header.generation,
+            stated: stated.filter(|end| end.number == file.number),
+            at: HEADER_LEN,
+            crc: *crc,
+            // LSNs in a segment go on from what its own header states, whatever was lost before.
+            lsn: header.prev.lsn,
+        };
+        let all = self.records(&mut cursor)?;
+        self.finish(&cursor, file.number, &all, next.is_none());
+        Ok(())
     }
 
     fn damage(&mut self, path: &Path, offset: u64, message: String, lost: RangeInclusive<u64>) {
@@ -331,107 +370,94 @@ impl Walk<'_> {
     }
 
     /// A segment whose header is damaged: its records cannot be told from bytes that only look like records.
-    fn lost_segment(&mut self, file: &File, message: &str, stated: Option<SegmentEnd>) -> Result<()> {
+    fn lost_segment(&mut self, file: &File, stated: Option<SegmentEnd>) -> Result<()> {
+        let wrong = file.header.as_ref().err().map_or("", String::as_str);
         let len = self.disk.len(&file.path).map_err(|error| Error::io("read the log segment", &file.path, error))?;
         // Without a next header: no more records than fit into the file.
         let last = stated.map_or(self.lsn + len / record::frame_len(0) as u64, |end| end.lsn.max(self.lsn));
-        self.damage(&file.path, 0, format!("damaged segment header: {message}"), self.lsn + 1..=last);
+        self.damage(&file.path, 0, format!("damaged segment header: {wrong}"), self.lsn + 1..=last);
         self.lsn = last;
         Ok(())
     }
 
-    fn segment(
-        &mut self,
-        file: &File,
-        header: &Header,
-        seed: u32,
-        stated: Option<SegmentEnd>,
-        is_last: bool,
-    ) -> Result<()> {
-        let all = read(self.disk, &file.path)?;
-        let limit = stated.map_or(all.len(), |end| all.len().min(usize::try_from(end.len).unwrap_or(usize::MAX)));
-        let bytes = &all[..limit.max(HEADER_LEN.min(all.len()))];
-        let used = used_len(&all);
-        let mut cursor = Cursor {
-            path: &file.path,
-            bytes,
-            seed,
-            generation: header.generation,
-            // The last bytes of a checksum may be zeros.
-            used: bytes.len().min(used + record::TRAILER_LEN),
-            at: HEADER_LEN,
-            crc: seed,
-            // LSNs in a segment go on from what its own header states, whatever was lost before.
-            lsn: header.prev.lsn,
-        };
-        self.records(&mut cursor, stated)?;
-        let end = SegmentEnd { number: header.number, len: cursor.at as u64, lsn: cursor.lsn, crc: cursor.crc };
-        self.lsn = self.lsn.max(cursor.lsn);
-        if stated.is_none() && used > cursor.at {
-            let bytes = (used - cursor.at) as u64;
-            self.end.torn = Some(TornTail { path: file.path.clone(), offset: end.len, bytes });
-        }
-        if is_last && all.len() > cursor.at {
-            self.end.cut = Some((file.path.clone(), end.len));
-        }
-        self.end.end = end;
-        let info = SegmentInfo { number: header.number, generation: header.generation, bytes: end.len };
-        self.end.segments.push(info);
-        Ok(())
-    }
-
-    /// Delivers the records of a segment, over damage where there is proof that it is damage.
-    fn records(&mut self, cursor: &mut Cursor<'_>, stated: Option<SegmentEnd>) -> Result<()> {
+    /// Delivers the records of a segment, over damage where there is proof that it is damage. Returns its bytes.
+    fn records(&mut self, cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
+        let mut all = read(self.disk, cursor.path)?;
         loop {
-            while let Some(frame) = cursor.next()? {
+            let bytes = upto_stated(&all, cursor.stated);
+            while let Some(frame) = cursor.next(bytes)? {
                 self.deliver(cursor, &frame)?;
             }
-            // The records end here, or something is wrong here: is there proof of more?
-            let (durable, highest) = match stated {
-                Some(end) if cursor.at as u64 == end.len && cursor.crc == end.crc => return Ok(()),
-                Some(end) => (end.lsn, end.lsn),
-                None => cursor.testimony(),
-            };
-            self.end.next_lsn = self.end.next_lsn.max(highest + 1);
-            if stated.is_none() && durable <= cursor.lsn {
-                return Ok(());
+            if cursor.is_at_stated_end() {
+                return Ok(all);
             }
-            let found = cursor.scan(cursor.at, cursor.lsn);
-            let lost = cursor.lsn + 1..=found.map_or(durable, |(_, frame)| self.before(cursor, &frame));
-            let message = match found {
-                Some((at, _)) => format!("{} bytes of the log are damaged", at - cursor.at),
-                None => "the log is damaged from here to the end of the segment".to_owned(),
-            };
-            self.lsn = self.lsn.max(cursor.lsn);
-            self.damage(cursor.path, cursor.at as u64, message, lost);
-            let Some((at, frame)) = found else {
-                self.lsn = self.lsn.max(durable);
-                return Ok(());
-            };
+            let (proof, highest) = cursor.prove(bytes);
+            self.end.next_lsn = self.end.next_lsn.max(highest + 1);
+            let Some(proof) = proof else { return Ok(all) };
+            // A reader beside a writer sees later bytes newer than earlier ones. What is damaged stays as it is.
+            let again = read(self.disk, cursor.path)?;
+            if again.get(cursor.at..) != all.get(cursor.at..) {
+                all = again;
+                continue;
+            }
+            self.report(cursor, &proof);
+            let Some((at, _)) = proof.next else { return Ok(all) };
             cursor.at = at;
+            let frame = record::parse(&bytes[at..], cursor.seed).expect("the scan found a frame here");
             self.deliver(cursor, &frame)?;
         }
     }
 
-    /// The LSN before a frame; commit records share theirs with the record before them.
-    fn before(&self, cursor: &Cursor<'_>, frame: &Frame<'_>) -> u64 {
-        match frame.kind {
-            RecordType::Commit => frame.lsn,
-            RecordType::Batch => (frame.lsn - 1).max(cursor.lsn),
+    fn report(&mut self, cursor: &Cursor<'_>, proof: &Proof) {
+        let message = match proof.next {
+            Some((at, _)) if at > cursor.at => format!("{} bytes of the log are damaged", at - cursor.at),
+            Some(_) => "a record is missing from the log here".to_owned(),
+            None => "the log is damaged from here to the end of the segment".to_owned(),
+        };
+        self.lsn = self.lsn.max(cursor.lsn);
+        let last = proof.next.map_or(proof.durable, |(_, before)| before);
+        self.damage(cursor.path, cursor.at as u64, message, cursor.lsn + 1..=last);
+        if proof.next.is_none() {
+            self.lsn = self.lsn.max(proof.durable);
         }
     }
 
     fn deliver(&mut self, cursor: &mut Cursor<'_>, frame: &Frame<'_>) -> Result<()> {
-        cursor.advance(frame);
+        cursor.at += frame.len();
+        cursor.crc = frame.crc;
+        cursor.lsn = frame.lsn;
         if frame.kind == RecordType::Commit || frame.lsn <= self.from_lsn {
             return Ok(());
         }
         self.end.records += 1;
-        (self.visit)(RecordRef {
-            lsn: frame.lsn,
-            generation: cursor.generation,
-            kind: frame.kind,
-            payload: frame.payload,
-        })
+        let (lsn, kind, payload) = (frame.lsn, frame.kind, frame.payload);
+        (self.visit)(RecordRef { lsn, generation: cursor.generation, kind, payload })
     }
+
+    /// Notes where a segment ends.
+    fn finish(&mut self, cursor: &Cursor<'_>, number: u64, all: &[u8], is_last: bool) {
+        self.lsn = self.lsn.max(cursor.lsn);
+        let len = cursor.at as u64;
+        let used = used_len(all);
+        if cursor.stated.is_none() && used > cursor.at {
+            let bytes = (used - cursor.at) as u64;
+            self.end.torn = Some(TornTail { path: cursor.path.to_path_buf(), offset: len, bytes });
+        }
+        if is_last && all.len() > cursor.at {
+            self.end.cut = Some((cursor.path.to_path_buf(), len));
+        }
+        self.end.end = SegmentEnd { number, len, lsn: cursor.lsn, crc: cursor.crc };
+        self.end.segments.push(SegmentInfo { number, generation: cursor.generation, bytes: len });
+    }
+}
+
+/// The bytes of a segment up to where the next one says its records end.
+fn upto_stated(all: &[u8], stated: Option<SegmentEnd>) -> &[u8] {
+    let len = stated.map_or(all.len(), |end| usize::try_from(end.len).unwrap_or(usize::MAX).min(all.len()));
+    &all[..len.max(HEADER_LEN.min(all.len()))]
+}
+
+/// The empty range of LSNs.
+fn no_lsn() -> RangeInclusive<u64> {
+    RangeInclusive::new(1, 0)
 }

@@ -118,6 +118,17 @@ impl Header {
         Self::decode(bytes, db_id, u64_at(bytes, 24)).is_ok().then_some(db_id)
     }
 
+    /// As [`Header::decode`], for a header in which a single bit is wrong: its checksum tells which one.
+    pub(super) fn decode_corrected(bytes: &[u8], db_id: u128, number: u64) -> Option<(Self, u32)> {
+        let mut trial: [u8; HEADER_LEN] = bytes.get(..HEADER_LEN)?.try_into().expect("the length of a header");
+        (0..HEADER_LEN * 8).find_map(|bit| {
+            trial[bit / 8] ^= 1 << (bit % 8);
+            let header = Self::decode(&trial, db_id, number).ok();
+            trial[bit / 8] ^= 1 << (bit % 8);
+            header
+        })
+    }
+
     fn fields(bytes: &[u8]) -> Self {
         Self {
             db_id: u128::from_le_bytes(bytes[8..24].try_into().expect("sixteen bytes")),
@@ -166,6 +177,9 @@ mod tests {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(Header::decode(&damaged, 0xabcd << 64, 7), Err(BadHeader::Invalid(_))), "bit {bit}");
+            assert_eq!(Header::decode_corrected(&damaged, 0xabcd << 64, 7), Some((header(), crc)), "bit {bit}");
+            damaged[(bit / 8 + 5) % HEADER_LEN] ^= 0x11;
+            assert_eq!(Header::decode_corrected(&damaged, 0xabcd << 64, 7), None, "bit {bit}");
         }
         for cut in 0..HEADER_LEN {
             assert!(Header::decode(&bytes[..cut], 0xabcd << 64, 7).is_err());
