@@ -98,7 +98,7 @@ impl Store {
         for generation in &state.generations {
             generation.roll_back(wal.committed_lsn())?;
         }
-        wal.resume(wal.lock().last_lsn());
+        wal.resume();
         Ok(())
     }
 

@@ -257,14 +257,11 @@ impl Wal {
         self.committed.load(Ordering::Acquire)
     }
 
-    /// Ends the state after a refused write, in which every append fails: the engine has taken back all records up to
-    /// `lsn`, which is where the range of its [`CommitError`] ends. Without effect when later ones failed meanwhile;
-    /// whoever waits for those will call.
-    pub(crate) fn resume(&self, lsn: u64) {
-        let mut state = self.state.lock();
-        if state.failed.last().is_none_or(|range| *range.end() <= lsn) {
-            state.refused = None;
-        }
+    /// Ends the state after a refused write, in which every append fails. The engine calls it once it has taken back
+    /// everything above [`Wal::committed_lsn`], and only while [`Wal::has_failed`] says so under a lock that it holds
+    /// for both: another write may be refused at any time after.
+    pub(crate) fn resume(&self) {
+        self.state.lock().refused = None;
     }
 
     /// Makes everything appended so far durable, whatever the mode, and begins the segment that a rotation asked for.
