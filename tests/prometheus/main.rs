@@ -38,7 +38,7 @@ fn tsq_answers_what_prometheus_answers() {
     }
     assert_none(&problems);
     let stats = recording.v2.db.stats();
-    assert!(stats.flushes > 1 && stats.blocks > 1, "the queries were to read blocks too: {stats:?}");
+    assert!(stats.flushes > 1 && stats.blocks > 0, "the queries were to read blocks too: {stats:?}");
 
     let (v1, v2, _dir) = recording.restart_servers();
     for server in [&v1, &v2] {
