@@ -140,6 +140,8 @@ fn custom_bucket_histograms(series: &BTreeMap<Labels, Vec<(i64, Item)>>) -> BTre
 
 fn custom_buckets(mut classic: Classic) -> Native {
     classic.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // `le` values that are written differently may be one number; the first counts.
+    classic.buckets.dedup_by_key(|bucket| bucket.0);
     let count = classic.count.or_else(|| classic.buckets.last().map(|bucket| bucket.1)).unwrap_or(0.0);
     if classic.buckets.last().is_none_or(|bucket| bucket.0 != f64::INFINITY) {
         classic.buckets.push((f64::INFINITY, count));

@@ -83,7 +83,7 @@ fn threads_do_not_change_answers() {
 
 /// Counters with a restart, gauges with gaps and staleness markers, native and classic histograms, mixes of kinds.
 fn everything() -> Snapshot {
-    let db = Db::open("unused", Options::default()).unwrap();
+    let (_directory, db) = empty();
     let mut batch = db.batch();
     let labels = |name: &str, more: &[(&str, &str)]| {
         Labels::from_pairs(more.iter().copied().chain([("__name__", name), ("job", "api")])).unwrap()
