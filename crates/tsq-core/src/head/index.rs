@@ -191,6 +191,12 @@ impl SeriesIndex {
         if let Some(series) = self.find(labels, kind) {
             return Ok(series);
         }
+        let full = || Error::limit(format!("the head holds {limit} series, its limit (limits.head_series)"));
+        let is_full = || self.count.load(std::sync::atomic::Ordering::Relaxed) >= limit;
+        if is_full() {
+            // Before interning: refused series must not grow the symbols.
+            return Err(full());
+        }
         let pairs = self.intern(labels);
         let shard_number = self.shard_for(labels);
         let hash = self.hash(labels, kind);
@@ -199,10 +205,8 @@ impl SeriesIndex {
         if let Some(slot) = self.find_in(&symbols, &shard, labels, kind, hash) {
             return Ok(self.reference(shard_number, slot));
         }
-        let full = || Error::limit(format!("the head holds {limit} series, its limit (limits.head_series)"));
-        let count = self.count.load(std::sync::atomic::Ordering::Relaxed);
         let slot = shard.slots.len() as u32;
-        if count >= limit || slot >= u32::MAX >> self.shard_bits {
+        if is_full() || slot >= u32::MAX >> self.shard_bits {
             return Err(full());
         }
         self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
