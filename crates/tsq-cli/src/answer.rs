@@ -48,6 +48,17 @@ pub(crate) enum Point {
     },
 }
 
+impl Shown {
+    /// Whether there is no series in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Vector(rows) => rows.is_empty(),
+            Self::Matrix(lines) => lines.is_empty(),
+            Self::Scalar(..) | Self::Text(..) => false,
+        }
+    }
+}
+
 impl Point {
     /// The float, or NaN for what is none.
     pub(crate) fn float(&self) -> f64 {

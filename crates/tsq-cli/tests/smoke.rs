@@ -138,7 +138,9 @@ fn what_a_server_acknowledged_is_there_while_it_runs_and_after_it_stopped() {
     assert_eq!(asked(&["--url", &served.address]), want);
     assert_eq!(asked(&["-d", data]), want, "beside the server");
     let taken = fails(&["serve", "--data", data, "--listen", "127.0.0.1:0"], 1);
-    assert!(taken.contains("error: "), "{taken}");
+    assert!(taken.contains(&served.address), "{taken}");
+    let taken = fails(&["import", "-d", data, "--format", "csv", "-"], 1);
+    assert!(taken.contains(&served.address) && taken.contains("stop that first"), "{taken}");
     let same_port = served.address.strip_prefix("http://").unwrap().to_owned();
     let other = dir.path().join("other");
     let message = fails(&["serve", "--data", other.to_str().unwrap(), "--listen", &same_port], 1);

@@ -36,7 +36,6 @@ pub(crate) fn run(args: &Demo, program: &str, console: &mut Console) -> Result<E
     let mut feeder = Feeder::new(&db, &clock, args)?;
     let backfilled = feeder.catch_up(clock.now_ms())?;
     let address = format!("http://{}", server.local_addr());
-    db.announce(&address)?;
     console.out.write_all(welcome(program, &address, &args.data, backfilled, feeder.instruments.count()).as_bytes())?;
     console.out.flush()?;
     let (stop, stopped) = mpsc::channel::<()>();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tsq::{Batch, Clock, Db, Importer, Options, SystemClock};
+use tsq::{Batch, Clock, Db, ErrorKind, Importer, Options, SystemClock};
 use tsq_ingest::csv::{CsvOptions, TimeUnit};
 use tsq_ingest::{ImportError, ImportOptions};
 
@@ -28,7 +28,12 @@ pub(crate) fn run(args: &Import, console: &mut Console) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let mut limits = Options::default();
     limits.limits.future = None;
-    let db = Db::open(&args.dir.data, limits)?;
+    let db = Db::open(&args.dir.data, limits).map_err(|error| match error.kind() {
+        ErrorKind::Locked => {
+            Failure::failed(format!("{error}; an import needs the directory for itself: stop that first"))
+        }
+        _ => error.into(),
+    })?;
     if let Some(reason) = db.read_only_reason() {
         let hint = "tsq recover says more";
         return Err(Failure::failed(format!("{} takes no writes: {reason}; {hint}", args.dir.data.display())));

@@ -49,7 +49,10 @@ pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
         console.out.write_all(&json)?;
         console.out.write_all(b"\n")?;
     } else {
-        render(&answer, args.output, span, console)?;
+        let shown = render(&answer, args.output, span, console)?;
+        if !shown && args.output == OutputFormat::Table && console.terminal {
+            console.say("no data: nothing matches at this time (--time and --last choose another)");
+        }
     }
     Ok(Exit::Ok)
 }

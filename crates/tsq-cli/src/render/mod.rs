@@ -12,24 +12,27 @@ use crate::args::OutputFormat;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 
-/// Writes an answer to standard output, in other forms than its own JSON.
+/// Writes an answer to standard output, in other forms than its own JSON. Gives whether there was anything to write.
 pub(crate) fn render(
     answer: &Answer<'_>,
     format: OutputFormat,
     span: Option<plot::Span>,
     console: &mut Console,
-) -> Result<()> {
-    match format {
-        OutputFormat::Table => table::write(&answer.shown()?, console),
-        OutputFormat::Csv => csv::write(&answer.shown()?, &mut console.out),
-        OutputFormat::Plot => draw(&answer.shown()?, span, console),
-        OutputFormat::Json | OutputFormat::Jsonl => {
-            for piece in answer.pieces()? {
-                writeln!(console.out, "{piece}")?;
-            }
-            Ok(())
+) -> Result<bool> {
+    if format == OutputFormat::Jsonl || format == OutputFormat::Json {
+        let pieces = answer.pieces()?;
+        for piece in &pieces {
+            writeln!(console.out, "{piece}")?;
         }
+        return Ok(!pieces.is_empty());
     }
+    let shown = answer.shown()?;
+    match format {
+        OutputFormat::Csv => csv::write(&shown, &mut console.out)?,
+        OutputFormat::Plot => draw(&shown, span, console)?,
+        _ => table::write(&shown, console)?,
+    }
+    Ok(!shown.is_empty())
 }
 
 fn draw(shown: &Shown, span: Option<plot::Span>, console: &mut Console) -> Result<()> {
