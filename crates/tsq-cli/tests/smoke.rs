@@ -355,6 +355,45 @@ fn damage_is_found_and_explained() {
     assert!(run_ok(&["recover", "-d", &path("d")]).contains("not damaged"));
 }
 
+/// Damage inside of the log is acknowledged data that is gone: nothing may write over it until somebody accepts the loss.
+#[test]
+fn a_damaged_log_is_loud_until_its_loss_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("d");
+    let data = data.to_str().unwrap();
+    let served = Served::start(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    wait_until_ready(&served.address);
+    for index in 0..40 {
+        let status = remote_write(&served.address, f64::from(index as u8), 1_700_000_000_000 + 1000 * index);
+        assert!(status.contains("204") || status.contains("200"), "{status}");
+    }
+    served.stop();
+    let log = std::fs::read_dir(dir.path().join("d/log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&log, &bytes).unwrap();
+
+    assert_eq!(tsq(&["verify", "-d", data]).status.code(), Some(4));
+    let query = ["query", "written", "-d", data, "--time", "1700000001", "-o", "csv"];
+    let output = tsq(&query);
+    assert!(output.status.success() && err(&output).contains("warning: damaged: "), "{}", err(&output));
+    let explained = tsq(&["recover", "-d", data]);
+    assert_eq!(explained.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("nothing was changed"));
+    let refused = fails(&["import", "-d", data, "--format", "csv", "-"], 4);
+    assert!(refused.contains("takes no writes"), "{refused}");
+
+    assert!(run_ok(&["recover", "-d", data, "--accept-loss"]).contains("can be written to again"));
+    assert!(Path::new(data).join("quarantine").read_dir().unwrap().next().is_some(), "the damaged file is kept");
+    run_ok(&["verify", "-d", data]);
+    assert_eq!(run_ok(&query).lines().last(), Some("written,smoke,2023-11-14T22:13:21Z,1"));
+    let served = Served::start(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    wait_until_ready(&served.address);
+    assert!(remote_write(&served.address, 7.0, 1_700_000_100_000).contains(" 20"));
+    served.stop();
+}
+
 #[test]
 fn inspect_says_what_bytes_are_spent_on() {
     let dir = tempfile::tempdir().unwrap();

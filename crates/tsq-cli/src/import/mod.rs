@@ -35,8 +35,7 @@ pub(crate) fn run(args: &Import, console: &mut Console) -> Result<Exit> {
         _ => error.into(),
     })?;
     if let Some(reason) = db.read_only_reason() {
-        let hint = "tsq recover says more";
-        return Err(Failure::failed(format!("{} takes no writes: {reason}; {hint}", args.dir.data.display())));
+        return Err(Failure::Message(Exit::Damaged, format!("{} takes no writes: {reason}", args.dir.data.display())));
     }
     let bar = progress_bar(files.iter().map(|file| file.len).sum(), args.quiet || !console.err_terminal);
     let (mut importer, mut result) = (db.importer()?, Ok(Exit::Ok));
