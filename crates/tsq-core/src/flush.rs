@@ -12,7 +12,7 @@ use crate::labels::{Labels, LabelsBuilder};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::sample::Samples;
 use crate::snapshot::read_flushed;
-use crate::store::{Counters, Store, block_path};
+use crate::store::{Counters, KnownMetadata, Store, block_path};
 use crate::wal::Wal;
 
 /// What a publication changes.
@@ -125,10 +125,12 @@ impl Store {
     /// Makes a change of the block list durable, then visible, then deletes the files of removed blocks.
     pub(crate) fn publish(&self, change: &Change) -> Result<()> {
         let mut manifest = self.manifest.lock();
-        let mut readers = Vec::new();
+        let (mut readers, mut notes) = (Vec::new(), Vec::new());
         for meta in &change.added {
             let path = block_path(&self.blocks_dir(), meta.id);
-            readers.push(BlockReader::open(&*self.disk, &path, manifest.db_id)?);
+            let reader = BlockReader::open(&*self.disk, &path, manifest.db_id)?;
+            notes.extend(reader.metadata()?);
+            readers.push(reader);
             Counters::add(&self.counters.blocks_written_bytes, meta.file_bytes);
         }
         let mut next = manifest.clone();
@@ -141,18 +143,23 @@ impl Store {
         }
         next.publish(&*self.disk, &self.dir)?;
         *manifest = next;
-        self.show(change, readers)?;
+        self.show(change, readers, notes);
         self.delete_removed(&mut manifest);
         Ok(())
     }
 
-    fn show(&self, change: &Change, readers: Vec<Arc<BlockReader>>) -> Result<()> {
+    fn show(&self, change: &Change, readers: Vec<Arc<BlockReader>>, notes: Vec<Metadata>) {
         let mut state = self.state.write();
         let mut blocks: Vec<_> = state.blocks.iter().cloned().collect();
         blocks.retain(|block| !change.removed.contains(&block.meta().id));
-        let mut metadata = BTreeMap::clone(&state.metadata);
-        for reader in &readers {
-            metadata.extend(reader.metadata()?.into_iter().map(|known| (known.metric.clone(), known)));
+        let mut metadata = KnownMetadata::clone(&state.metadata);
+        for known in notes {
+            // Only a flush brings news: compactions repeat what is known, imports are the oldest of all.
+            if change.flushed.is_some() {
+                metadata.by_metric.insert(known.metric.clone(), known);
+            } else {
+                metadata.by_metric.entry(known.metric.clone()).or_insert(known);
+            }
         }
         blocks.extend(readers);
         state.blocks = Arc::new(blocks);
@@ -160,7 +167,6 @@ impl Store {
         if let Some((flushed, _)) = &change.flushed {
             state.generations.retain(|generation| !Arc::ptr_eq(generation, flushed));
         }
-        Ok(())
     }
 
     /// Deletes the files of removed blocks; what cannot be deleted now is tried again at the next publication. Their

@@ -1,14 +1,12 @@
 //! Opening a database: lock, manifest, left-over files, blocks, replay of the log. What the log proves to have been
 //! durable and is not there any more makes the store read-only and loud; a torn tail never does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::batch::Metadata;
 use crate::block::{BlockId, BlockReader};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, LockGuard, LockOutcome};
@@ -16,8 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::head::{Generation, SampleValue, SeriesIndex, SeriesRef};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::options::Options;
-use crate::sample::Kind;
-use crate::store::{BLOCKS_DIR, Counters, LOCK_FILE, LOG_DIR, QUARANTINE_DIR, State, Store, block_path};
+use crate::sample::{Kind, TimeRange};
+use crate::store::{
+    BLOCKS_DIR, Counters, KnownMetadata, LOCK_FILE, LOG_DIR, Missing, QUARANTINE_DIR, State, Store, block_path,
+};
 use crate::wal::{self, BatchRecord, RecordRef, RecordType, ReplayEnd, Wal, WalOptions};
 
 /// What a database is opened with.
@@ -62,7 +62,14 @@ pub(crate) struct Contents {
     pub(crate) blocks: Vec<Arc<BlockReader>>,
     pub(crate) generation: Generation,
     pub(crate) log: ReplayEnd,
-    pub(crate) damage: Vec<Damage>,
+    /// What is damaged, and which times of the database it may have taken.
+    pub(crate) missing: Vec<Missing>,
+}
+
+impl Contents {
+    fn damage(&self) -> Vec<Damage> {
+        self.missing.iter().map(|missing| missing.damage.clone()).collect()
+    }
 }
 
 impl Parts {
@@ -106,7 +113,7 @@ impl Parts {
 
     /// The manifest; that of a new database where nothing is. A missing or damaged one is rebuilt in memory from the
     /// blocks' footers and reported.
-    fn read_manifest(&self, damage: &mut Vec<Damage>) -> Result<Option<Manifest>> {
+    fn read_manifest(&self, missing: &mut Vec<Missing>) -> Result<Option<Manifest>> {
         let path = Manifest::path(&self.dir);
         let message = match Manifest::read(&*self.disk, &self.dir) {
             Ok(Some(manifest)) => return Ok(Some(manifest)),
@@ -115,7 +122,7 @@ impl Parts {
             Err(error) if error.kind() == ErrorKind::Corrupt => error.to_string(),
             Err(error) => return Err(error),
         };
-        damage.push(Damage { path, message });
+        missing.push(Missing { damage: Damage { path, message }, range: TimeRange::ALL });
         self.rebuild_manifest().map(Some)
     }
 
@@ -145,60 +152,61 @@ impl Parts {
         Ok(manifest)
     }
 
-    fn open_blocks(&self, manifest: &Manifest, damage: &mut Vec<Damage>) -> Result<Vec<Arc<BlockReader>>> {
+    fn open_blocks(&self, manifest: &Manifest, missing: &mut Vec<Missing>) -> Result<Vec<Arc<BlockReader>>> {
         let mut blocks = Vec::with_capacity(manifest.blocks.len());
         for entry in &manifest.blocks {
             let path = block_path(&self.blocks_dir(), entry.id);
-            match BlockReader::open(&*self.disk, &path, manifest.db_id) {
-                Ok(block) if BlockEntry::of(block.meta()) == *entry => blocks.push(block),
-                Ok(_) => {
-                    let message = "the footer is not that of the block in the manifest".to_owned();
-                    damage.push(Damage { path, message });
+            let wrong = match BlockReader::open(&*self.disk, &path, manifest.db_id) {
+                Ok(block) if BlockEntry::of(block.meta()) == *entry => {
+                    blocks.push(block);
+                    continue;
                 }
+                Ok(_) => "the footer is not that of the block in the manifest".to_owned(),
                 Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
-                Err(error) => {
-                    let (samples, min, max) = (entry.samples, entry.min_ms, entry.max_ms);
-                    let message =
-                        format!("block with {samples} samples from {min} to {max} ms cannot be read: {error}");
-                    damage.push(Damage { path, message });
-                }
-            }
+                Err(error) => error.to_string(),
+            };
+            let (samples, min, max) = (entry.samples, entry.min_ms, entry.max_ms);
+            let message = format!("block with {samples} samples from {min} to {max} ms cannot be read: {wrong}");
+            missing.push(Missing { damage: Damage { path, message }, range: TimeRange::new(min, max) });
         }
         Ok(blocks)
     }
 
     /// Reads a database without changing a byte.
-    pub(crate) fn read(&self, manifest: Manifest, mut damage: Vec<Damage>) -> Result<Contents> {
-        let blocks = self.open_blocks(&manifest, &mut damage)?;
+    pub(crate) fn read(&self, manifest: Manifest, mut missing: Vec<Missing>) -> Result<Contents> {
+        let blocks = self.open_blocks(&manifest, &mut missing)?;
         let index = Arc::new(SeriesIndex::new(self.options.shards, self.seed));
         let generation = Generation::new(index);
         let mut replay = Replay::new(&generation, self.options.limits.exemplars);
         let visit = &mut |record: RecordRef<'_>| replay.apply(record);
         let log = wal::replay(&*self.disk, &self.log_dir(), manifest.db_id, manifest.flushed_lsn, visit)?;
         let lost = replay.undefined;
-        damage.extend(log.damage.iter().map(Damage::of_log));
+        // Of what times the lost records were, nobody can tell.
+        let anywhere = |damage| Missing { damage, range: TimeRange::ALL };
+        missing.extend(log.damage.iter().map(Damage::of_log).map(anywhere));
         if lost > 0 && log.damage.is_empty() {
             let message = format!("{lost} samples belong to series whose definition is missing");
-            damage.push(Damage { path: self.log_dir(), message });
+            missing.push(anywhere(Damage { path: self.log_dir(), message }));
         }
-        Ok(Contents { manifest, blocks, generation, log, damage })
+        Ok(Contents { manifest, blocks, generation, log, missing })
     }
 
     /// Opens for writing; read-only when something is damaged, unless the caller accepts the loss.
     pub(crate) fn open_writer(&self, accept_loss: bool) -> Result<(Store, Vec<Damage>)> {
         self.create_synced(&self.dir)?;
         let lock = self.lock()?;
-        let mut damage = Vec::new();
-        let manifest = match self.read_manifest(&mut damage)? {
+        let mut missing = Vec::new();
+        let manifest = match self.read_manifest(&mut missing)? {
             Some(manifest) => manifest,
             None => self.create()?,
         };
-        if damage.is_empty() {
+        if missing.is_empty() {
             self.tidy(&manifest)?;
         }
-        let contents = self.read(manifest, damage)?;
-        let damage = contents.damage.clone();
+        let mut contents = self.read(manifest, missing)?;
+        let damage = contents.damage();
         if damage.is_empty() || accept_loss {
+            contents.missing.clear();
             return Ok((self.start(contents, lock)?, damage));
         }
         let reason = format!("{} (see `tsq recover`)", damage[0]);
@@ -212,17 +220,17 @@ impl Parts {
         const ATTEMPTS: usize = 20;
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let mut damage = Vec::new();
-            let Some(manifest) = self.read_manifest(&mut damage)? else {
+            let mut missing = Vec::new();
+            let Some(manifest) = self.read_manifest(&mut missing)? else {
                 let message = "there is no database here: no MANIFEST";
                 return Err(Error::invalid(message).in_file(&self.dir));
             };
             let sequence = manifest.sequence;
-            let contents = self.read(manifest, damage);
+            let contents = self.read(manifest, missing);
             let moved = Manifest::read(&*self.disk, &self.dir).ok().flatten().map(|now| now.sequence) != Some(sequence);
             match contents {
-                Ok(contents) if !moved || !contents.damage.is_empty() && sequence == 0 => {
-                    let damage = contents.damage.clone();
+                Ok(contents) if !moved || !contents.missing.is_empty() && sequence == 0 => {
+                    let damage = contents.damage();
                     return Ok((self.store(contents, None, 0, None, None), damage));
                 }
                 Err(error) if !moved => return Err(error),
@@ -344,11 +352,11 @@ impl Parts {
         read_only: Option<String>,
         lock: Option<Box<dyn LockGuard>>,
     ) -> Store {
-        let metadata: BTreeMap<String, Metadata> = block_metadata(&contents.blocks);
         let state = State {
+            metadata: Arc::new(block_metadata(&contents.blocks)),
             blocks: Arc::new(contents.blocks),
             generations: vec![Arc::new(contents.generation)],
-            metadata: Arc::new(metadata),
+            missing: Arc::new(contents.missing),
         };
         let parts =
             (Arc::clone(&self.disk), Arc::clone(&self.clock), self.dir.clone(), self.options.clone(), self.seed);
@@ -359,11 +367,11 @@ impl Parts {
     /// quarantine, everything that can be read is written into a block, and a new manifest is published.
     pub(crate) fn recover(&self, accept_loss: bool) -> Result<Vec<Damage>> {
         if !accept_loss {
-            let mut damage = Vec::new();
+            let mut missing = Vec::new();
             let _lock = self.lock()?;
-            return match self.read_manifest(&mut damage)? {
-                Some(manifest) => Ok(self.read(manifest, damage)?.damage),
-                None => Ok(damage),
+            return match self.read_manifest(&mut missing)? {
+                Some(manifest) => Ok(self.read(manifest, missing)?.damage()),
+                None => Ok(Vec::new()),
             };
         }
         let (store, damage) = self.open_writer(true)?;
@@ -388,14 +396,16 @@ impl Parts {
     }
 }
 
-/// Metadata of all blocks, that of the newest writes winning. A block whose section is damaged adds none.
-fn block_metadata(blocks: &[Arc<BlockReader>]) -> BTreeMap<String, Metadata> {
+/// Metadata of all blocks, that of the newest writes winning.
+fn block_metadata(blocks: &[Arc<BlockReader>]) -> KnownMetadata {
     let mut ordered: Vec<_> = blocks.iter().collect();
     ordered.sort_by_key(|block| (block.meta().lsn_max, block.meta().id));
-    let mut metadata = BTreeMap::new();
+    let mut metadata = KnownMetadata::default();
     for block in ordered {
-        let known = block.metadata().unwrap_or_default();
-        metadata.extend(known.into_iter().map(|known| (known.metric.clone(), known)));
+        match block.metadata() {
+            Ok(known) => metadata.by_metric.extend(known.into_iter().map(|known| (known.metric.clone(), known))),
+            Err(error) => metadata.unreadable = Some(error.to_string()),
+        }
     }
     metadata
 }

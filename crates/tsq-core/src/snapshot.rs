@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockReader, SeriesReader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::head::{Generation, SeriesRef, UndoView};
 use crate::labels::{Labels, LabelsBuilder};
 use crate::query::{Matcher, SeriesStream, Source, all_match};
@@ -37,6 +37,7 @@ impl Snapshot {
     }
 
     fn stream(&self, matchers: &[Matcher], range: TimeRange) -> Result<Stream<'_>> {
+        self.state.check_whole(range)?;
         let mut cursors = Vec::new();
         for block in self.blocks(range) {
             let series = block.select(matchers, range)?;
@@ -146,6 +147,7 @@ impl Source for Snapshot {
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         if matchers.is_empty() {
+            self.state.check_whole(range)?;
             for block in self.blocks(range) {
                 names.extend(block.label_names()?);
             }
@@ -168,6 +170,7 @@ impl Source for Snapshot {
     fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
         let mut values = BTreeSet::new();
         if matchers.is_empty() {
+            self.state.check_whole(range)?;
             for block in self.blocks(range) {
                 values.extend(block.label_values(name)?);
             }
@@ -184,7 +187,12 @@ impl Source for Snapshot {
     }
 
     fn metadata(&self) -> Result<Vec<Metadata>> {
-        let mut known: BTreeMap<String, Metadata> = BTreeMap::clone(&self.state.metadata);
+        // Metadata and exemplars have no range: a missing block may hold any.
+        self.state.check_missing()?;
+        if let Some(message) = &self.state.metadata.unreadable {
+            return Err(Error::corrupt(message.clone()));
+        }
+        let mut known: BTreeMap<String, Metadata> = self.state.metadata.by_metric.clone();
         for generation in &self.state.generations {
             known.extend(generation.notes.lock().metadata.clone());
         }
@@ -192,6 +200,7 @@ impl Source for Snapshot {
     }
 
     fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+        self.state.check_missing()?;
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
         let mut add = |labels: Labels, exemplar: Exemplar| {
             if range.contains(exemplar.time_ms) && all_match(matchers, &labels) {

@@ -15,7 +15,9 @@ use crate::disk::{Disk, LockGuard, Space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::Generation;
 use crate::manifest::Manifest;
+use crate::open::Damage;
 use crate::options::Options;
+use crate::sample::TimeRange;
 use crate::snapshot::Snapshot;
 use crate::wal::Wal;
 
@@ -25,11 +27,44 @@ pub(crate) struct State {
     pub(crate) blocks: Arc<Vec<Arc<BlockReader>>>,
     /// Oldest first; the last one takes writes, one before it is being flushed.
     pub(crate) generations: Vec<Arc<Generation>>,
-    /// Metadata of all blocks.
-    pub(crate) metadata: Arc<BTreeMap<String, Metadata>>,
+    pub(crate) metadata: Arc<KnownMetadata>,
+    /// What was damaged at opening and nobody has accepted.
+    pub(crate) missing: Arc<Vec<Missing>>,
+}
+
+/// Metadata of all blocks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownMetadata {
+    pub(crate) by_metric: BTreeMap<String, Metadata>,
+    /// Why that of some block could not be read.
+    pub(crate) unreadable: Option<String>,
+}
+
+/// Something that was stored and cannot be read, and the times of the samples in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    pub(crate) damage: Damage,
+    pub(crate) range: TimeRange,
+}
+
+impl Missing {
+    fn fail(&self) -> Result<()> {
+        let message = format!("{} (see `tsq recover`)", self.damage.message);
+        Err(Error::corrupt(message).in_file(&self.damage.path))
+    }
 }
 
 impl State {
+    /// Fails when something that a reader of `range` may need is missing: an answer without it would be wrong.
+    pub(crate) fn check_whole(&self, range: TimeRange) -> Result<()> {
+        self.missing.iter().filter(|missing| range.overlaps(&missing.range)).try_for_each(Missing::fail)
+    }
+
+    /// Fails when anything is missing.
+    pub(crate) fn check_missing(&self) -> Result<()> {
+        self.missing.iter().try_for_each(Missing::fail)
+    }
+
     pub(crate) fn active(&self) -> &Arc<Generation> {
         self.generations.last().expect("there is always an active generation")
     }

@@ -105,6 +105,10 @@ impl Parts {
             let message = format!("{} bytes at byte {} are no whole record: a torn tail", torn.bytes, torn.offset);
             report.findings.push(Damage { path: torn.path.clone(), message });
         }
+        for path in end.unborn {
+            let message = "a log segment without a whole header and without records: its beginning was cut short";
+            report.findings.push(Damage { path, message: message.to_owned() });
+        }
         Ok(())
     }
 }
