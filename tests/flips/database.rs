@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) const DIR: &str = "/db";
 
-const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
 /// Evaluated at the end of the data, over all kinds and places of samples.
 const QUERIES: [&str; 4] = [

@@ -3,6 +3,7 @@
 //!
 //! `TSQ_FLIPS` is the number of flips, or `all`; `TSQ_FLIP_SEED` the seed (printed).
 
+mod damage;
 mod database;
 mod newer;
 

@@ -171,7 +171,8 @@ impl Db {
         &self.0.store.dir
     }
 
-    /// What was damaged at opening. Not empty: the database takes no writes.
+    /// What was damaged at opening. Not empty: the database takes no writes, and selections that may need what is
+    /// missing fail with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
     pub fn damage(&self) -> &[Damage] {
         &self.0.damage
     }

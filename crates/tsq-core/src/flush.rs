@@ -234,3 +234,35 @@ impl Store {
         manifest.publish(&*self.disk, target)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Db, Kind, Labels, Limits, Metadata, Options, SimDisk, Source};
+
+    /// Four old blocks are merged after a newer one was written: their text once came back over the newer one, until
+    /// the database was opened again.
+    #[test]
+    fn a_compaction_does_not_bring_old_metadata_back() {
+        const HOUR_MS: i64 = 3_600_000;
+        let limits = Limits { future: None, ..Limits::default() };
+        let options = Options { background: false, low_space_bytes: Some(0), limits, ..Options::default() };
+        let db = Db::builder().disk(SimDisk::new()).open("/db", options).unwrap();
+        let labels = Labels::from_pairs([("__name__", "up")]).unwrap();
+        let minute = |number: i64| number * HOUR_MS / 60;
+        for (time_ms, help) in
+            [(0, "old"), (minute(1), "old"), (minute(2), "old"), (minute(3), "old"), (minute(600), "new")]
+        {
+            let mut batch = db.batch();
+            batch.series(Kind::Float, &labels);
+            batch.float(time_ms, 1.0);
+            let help = help.to_owned();
+            batch.metadata(Metadata { metric: "up".to_owned(), help, ..Metadata::default() });
+            db.append(&batch).unwrap();
+            db.flush().unwrap();
+        }
+        db.compact().unwrap();
+        assert_eq!(db.stats().blocks, 2);
+        let known = db.snapshot().unwrap().metadata().unwrap();
+        assert_eq!(known.iter().map(|known| known.help.as_str()).collect::<Vec<_>>(), ["new"]);
+    }
+}
