@@ -44,6 +44,20 @@ pub(crate) fn open_read_only(disk: &SimDisk) -> Result<Db> {
 
 /// All four kinds, metadata and exemplars in blocks of two levels and in a log of several segments; closed.
 pub(crate) fn build() -> SimDisk {
+    let (disk, db) = build_open();
+    db.close().expect("the database closes");
+    disk
+}
+
+/// The same with everything in blocks and a log that holds nothing.
+pub(crate) fn build_flushed() -> SimDisk {
+    let (disk, db) = build_open();
+    db.flush().expect("the flush succeeds");
+    db.close().expect("the database closes");
+    disk
+}
+
+fn build_open() -> (SimDisk, Db) {
     let disk = SimDisk::new();
     let mut db = open(&disk).expect("the database opens");
     for number in 0..70_u64 {
@@ -59,8 +73,7 @@ pub(crate) fn build() -> SimDisk {
             _ => {}
         }
     }
-    db.close().expect("the database closes");
-    disk
+    (disk, db)
 }
 
 /// The files of the database. The lock file holds nothing that is read.
