@@ -81,6 +81,21 @@ fn paths_in_documents_exist() {
     fail_with("documents name what is not there", &found);
 }
 
+/// Links of one document to another.
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)").expect("a regex");
+    let mut found = Vec::new();
+    for document in documents() {
+        let text = text_of(&document).expect("a document is text");
+        let dir = document.parent().expect("a document lies in a folder");
+        let targets = link.captures_iter(&text).map(|captures| captures[1].to_owned());
+        let dead = targets.filter(|target| !dir.join(target).exists());
+        found.extend(dead.map(|target| format!("{}: ({target})", document.display())));
+    }
+    fail_with("documents link to what is not there", &found);
+}
+
 /// `--test NAME` and `-p PACKAGE` in the commands of documents.
 #[test]
 fn commands_in_documents_name_what_exists() {
