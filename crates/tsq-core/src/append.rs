@@ -157,10 +157,10 @@ impl Store {
         self.keep_notes(generation, scratch, lsn);
         drop(log);
         let oldest = self.oldest_lsn(wal);
-        let durable = wal.durable_lsn();
+        let committed = wal.committed_lsn();
         for shard in shards.iter_mut().flatten() {
             shard.assign(lsn, oldest);
-            shard.bound_undo(durable);
+            shard.bound_undo(committed);
         }
         Ok((lsn, appended))
     }

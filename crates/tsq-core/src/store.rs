@@ -218,7 +218,7 @@ impl Store {
     /// The oldest batch number that an open snapshot, a new one or a roll back may go back to.
     pub(crate) fn oldest_lsn(&self, wal: &Wal) -> u64 {
         let pins = self.pins.lock();
-        let committed = wal.committed_lsn().min(wal.durable_lsn());
+        let committed = wal.committed_lsn();
         pins.keys().next().map_or(committed, |&oldest| oldest.min(committed))
     }
 

@@ -268,9 +268,9 @@ impl GenShard {
         }
     }
 
-    /// Drops undo entries beyond the budget, as far as they are durable: snapshots that need them expire.
-    pub(crate) fn bound_undo(&mut self, durable_lsn: u64) {
-        while self.undo.len() > UNDO_ENTRIES_MAX && self.undo.front().is_some_and(|undo| undo.lsn <= durable_lsn) {
+    /// Drops undo entries beyond the budget, as far as they are committed: snapshots that need them expire.
+    pub(crate) fn bound_undo(&mut self, committed_lsn: u64) {
+        while self.undo.len() > UNDO_ENTRIES_MAX && self.undo.front().is_some_and(|undo| undo.lsn <= committed_lsn) {
             let undo = self.undo.pop_front().expect("it has a front");
             self.expired_lsn = undo.lsn;
             self.undone += 1;

@@ -78,6 +78,11 @@ impl IndexShard {
         &self.pairs[start..self.slots[slot].0 as usize]
     }
 
+    /// How many slots have one of the pairs, repetitions counted.
+    fn candidates(&self, pairs: &[PairId]) -> usize {
+        pairs.iter().filter_map(|pair| self.postings.get(pair)).map(|posting| posting.slots().len()).sum()
+    }
+
     fn union(&self, pairs: &[PairId]) -> Vec<u32> {
         let mut slots = Vec::new();
         for posting in pairs.iter().filter_map(|pair| self.postings.get(pair)) {
@@ -265,7 +270,7 @@ impl SeriesIndex {
 
     fn resolve(&self, matchers: &[Matcher]) -> Vec<Resolved> {
         let symbols = self.symbols.read();
-        let mut resolved: Vec<Resolved> = matchers
+        matchers
             .iter()
             .map(|matcher| {
                 let exclude = matcher.matches_empty();
@@ -276,9 +281,7 @@ impl SeriesIndex {
                 let pairs = symbols.pairs_of(&matcher.name).iter().copied().filter(fails).collect();
                 Resolved { pairs, exclude }
             })
-            .collect();
-        resolved.sort_by_key(|matcher| (matcher.exclude, matcher.pairs.len()));
-        resolved
+            .collect()
     }
 
     /// Adds the names of all labels.
@@ -342,7 +345,10 @@ fn spread(tag: u32) -> u64 {
 }
 
 fn select_slots(shard: &IndexShard, matchers: &[Resolved]) -> Vec<u32> {
-    let mut including = matchers.iter().filter(|matcher| !matcher.exclude);
+    let mut including: Vec<_> = matchers.iter().filter(|matcher| !matcher.exclude).collect();
+    // The fewest candidates first: the cost follows what matches.
+    including.sort_by_cached_key(|matcher| shard.candidates(&matcher.pairs));
+    let mut including = including.into_iter();
     let mut slots = match including.next() {
         Some(first) => shard.union(&first.pairs),
         None => (0..shard.slots.len() as u32).collect(),
