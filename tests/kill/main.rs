@@ -45,6 +45,9 @@ struct Totals {
 
 struct Run<'a> {
     data: &'a Path,
+    flags: Vec<&'a str>,
+    /// Flushes, and compactions, that must be hit.
+    hits_min: usize,
     random: Random,
     ledgers: Vec<Ledger>,
     /// Batches of each writer before the last round.
@@ -54,15 +57,32 @@ struct Run<'a> {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
-    let kills = number_from_env("TSQ_KILLS", 60) as usize;
+    kill_again_and_again("always", number_from_env("TSQ_KILLS", 60) as usize, HITS_MIN);
+}
+
+/// In the modes that do not wait for the disk a power cut may lose something; the end of the process alone does not.
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9_in_the_other_modes() {
+    for mode in ["interval:200ms", "os"] {
+        kill_again_and_again(mode, number_from_env("TSQ_KILLS", 60) as usize / 6, 0);
+    }
+}
+
+fn kill_again_and_again(durability: &str, kills: usize, hits_min: usize) {
     let seed = Random::seed_from_env("TSQ_KILL_SEED");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
-    let ledgers: Vec<_> = (0..WRITERS).map(Ledger::new).collect();
-    let recent = vec![0; ledgers.len()];
-    let mut run = Run { data: &data, random: Random::new(seed), ledgers, recent, totals: Totals::default() };
+    let mut run = Run {
+        data: &data,
+        flags: [&FLAGS[..], &["--durability", durability]].concat(),
+        hits_min,
+        random: Random::new(seed),
+        ledgers: (0..WRITERS).map(Ledger::new).collect(),
+        recent: vec![0; WRITERS as usize],
+        totals: Totals::default(),
+    };
     let outcome = run.all(kills);
-    println!("{:?}", run.totals);
+    println!("durability {durability}: {:?}", run.totals);
     if let Err(message) = outcome {
         let kept = dir.keep();
         panic!("seed {seed}, after kill {}: {message}; the data is left in {}", run.totals.kills, kept.display());
@@ -71,9 +91,9 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
 
 impl Run<'_> {
     fn all(&mut self, kills: usize) -> Result<(), String> {
-        let mut server = Server::start(self.data, &FLAGS)?;
+        let mut server = Server::start(self.data, &self.flags)?;
         let too_many = 3 * kills + 60;
-        while self.totals.kills < kills || self.totals.flushes < HITS_MIN || self.totals.compactions < HITS_MIN {
+        while self.totals.kills < kills || self.totals.flushes.min(self.totals.compactions) < self.hits_min {
             if self.totals.kills == too_many {
                 return Err("too few kills hit a flush or a compaction".to_owned());
             }
@@ -93,7 +113,7 @@ impl Run<'_> {
         let aim = [Aim::Flush, Aim::Compaction, Aim::Writes, Aim::Flush, Aim::Compaction][self.totals.kills % 5];
         self.write_and_kill(server, aim)?;
         let left = moment::blocks(self.data);
-        let server = Server::start(self.data, &FLAGS)?;
+        let server = Server::start(self.data, &self.flags)?;
         let kept = moment::blocks(self.data);
         self.totals.kills += 1;
         match moment::hit(&left, &kept) {
