@@ -10,10 +10,8 @@ mod background;
 mod batch;
 #[doc(hidden)]
 pub mod bench_support;
-#[allow(dead_code)]
 mod block;
 mod clock;
-#[allow(dead_code)]
 mod codec;
 mod compact;
 mod db;
@@ -23,7 +21,6 @@ mod flush;
 mod head;
 mod histogram;
 mod import;
-#[allow(dead_code)]
 mod index;
 mod labels;
 mod manifest;
@@ -37,7 +34,6 @@ mod snapshot;
 mod stats;
 mod store;
 mod verify;
-#[allow(dead_code, unused_imports)]
 mod wal;
 
 pub use batch::{

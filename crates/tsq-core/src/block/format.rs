@@ -144,6 +144,7 @@ pub(crate) enum SectionId {
     /// Where the chunks of each series lie.
     ChunkIndex = 3,
     /// Reserved for aggregates of each chunk.
+    #[expect(dead_code, reason = "this version writes none")]
     Aggregates = 4,
     /// Label sets and numbers of chunks.
     Series = 5,

@@ -126,6 +126,7 @@ impl BlockReader {
     }
 
     /// Labels of a series. [`BlockReader::series_reader`] is faster for many.
+    #[cfg(test)]
     pub(crate) fn labels(&self, series: u32) -> Result<Labels> {
         let index = self.index()?;
         let (mut pairs, mut canonical) = (index.pairs(), Vec::new());
@@ -136,6 +137,7 @@ impl BlockReader {
     }
 
     /// Appends the chunks of a series in the order of writing.
+    #[cfg(test)]
     pub(crate) fn chunks(&self, series: u32, out: &mut Vec<ChunkMeta>) -> Result<()> {
         let mut cursor = self.index()?.series();
         self.entry_chunks(cursor.get(series)?, out)

@@ -59,16 +59,6 @@ pub(crate) enum ColumnMut<'a> {
     Histograms(&'a mut Vec<Histogram>),
 }
 
-impl Column<'_> {
-    fn column_type(&self) -> ColumnType {
-        match self {
-            Self::Integers(_) => ColumnType::Integers,
-            Self::Floats(_) => ColumnType::Floats,
-            Self::Histograms(_) => ColumnType::Histograms,
-        }
-    }
-}
-
 impl ColumnMut<'_> {
     fn column_type(&self) -> ColumnType {
         match self {

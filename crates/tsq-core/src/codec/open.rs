@@ -31,9 +31,6 @@ const STEP_STATE_LEN: usize = 16;
 const HAS_STEPS: u32 = 1 << 31;
 
 impl OpenChunk {
-    /// Most samples it takes.
-    pub(crate) const SAMPLES_MAX: u32 = u16::MAX as u32;
-
     /// Appends a sample. Either all samples of a chunk have a step or none has. About 10 ns.
     #[inline]
     pub(crate) fn push(&mut self, time: i64, step: Option<i64>, value: f64) {
@@ -70,11 +67,6 @@ impl OpenChunk {
         u32::from(self.count)
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// The encoded samples, for [`decode_prefix`].
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.state_len()..self.position().div_ceil(8)]
@@ -91,11 +83,13 @@ impl OpenChunk {
     }
 
     /// Value of the last sample; 0 when there is none.
+    #[cfg(test)]
     pub(crate) fn last_value(&self) -> f64 {
         f64::from_bits(self.last_value)
     }
 
     /// Step of the last sample of a run series.
+    #[cfg(test)]
     pub(crate) fn last_step(&self) -> Option<i64> {
         self.step_state().map(|(step, _)| step)
     }

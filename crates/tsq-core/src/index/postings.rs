@@ -10,8 +10,6 @@
 //!            bit 0 clear: the offset of its list, shifted left by one
 //! ~~~
 
-use std::ops::Range;
-
 use crate::block::{PageReader, PageWriter, Section};
 use crate::codec::varint::{Cursor, put_u64};
 use crate::error::{Error, Result};
@@ -198,14 +196,6 @@ impl Postings<'_> {
         match self {
             Self::Run { count, .. } => *count,
             Self::List(list) => list.count,
-        }
-    }
-
-    /// The numbers, when they are consecutive.
-    pub(super) fn run(&self) -> Option<Range<u32>> {
-        match self {
-            Self::Run { first, count } => Some(*first..first + count),
-            Self::List(_) => None,
         }
     }
 

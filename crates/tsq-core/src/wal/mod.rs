@@ -15,10 +15,9 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use payload::{BatchRecord, Definition, Group, Scratch, decode as decode_batch, encode as encode_batch};
+pub(crate) use payload::{BatchRecord, Definition, Scratch, decode as decode_batch, encode as encode_batch};
 pub(crate) use record::{PAYLOAD_MAX, RecordType};
-pub(crate) use replay::{Damage, RecordRef, ReplayEnd, TornTail, repair, replay};
-pub(crate) use segment::SegmentEnd;
+pub(crate) use replay::{Damage, RecordRef, ReplayEnd, repair, replay};
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -248,6 +247,7 @@ impl Wal {
     }
 
     /// Highest LSN that is known to survive a power cut.
+    #[cfg(test)]
     pub(crate) fn durable_lsn(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
     }
@@ -331,6 +331,7 @@ impl Wal {
     }
 
     /// The segment files, ascending.
+    #[cfg(test)]
     pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
         self.segments.lock().clone()
     }
@@ -477,11 +478,6 @@ impl WalGuard<'_> {
     /// The LSN of the record that was appended last.
     pub(crate) fn last_lsn(&self) -> u64 {
         self.state.next_lsn - 1
-    }
-
-    /// The generation of the next record.
-    pub(crate) fn generation(&self) -> u64 {
-        self.state.place.generation
     }
 }
 

@@ -97,6 +97,7 @@ impl BatchRecord {
     }
 
     /// The samples of a kind.
+    #[cfg(test)]
     pub(crate) fn group_mut(&mut self, kind: Kind) -> &mut Group {
         &mut self.groups[kind as usize]
     }
