@@ -231,7 +231,7 @@ impl<'q> Fold<'q> {
                 let start = if self.op == AggregateOp::Avg { GroupHistograms::mean } else { GroupHistograms::sum };
                 cell.get_or_insert_with(|| Box::new(start())).add(histogram, notes);
             }
-            op => self.notes.add(Note::HistogramIgnoredInAggregation(choose::name(op))),
+            op => self.notes.add(Note::HistogramIgnoredInAggregation(op.name())),
         }
         Ok(())
     }

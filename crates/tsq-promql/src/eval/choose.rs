@@ -27,7 +27,7 @@ pub(crate) fn plan<'q>(
     grid: Grid,
 ) -> Result<BoxOperator<'q>> {
     let query = planner.query;
-    let missing = || execution(format!("{} needs a parameter", name(aggregate.op)));
+    let missing = || execution(format!("{} needs a parameter", aggregate.op.name()));
     let param = aggregate.param.as_ref().ok_or_else(missing)?;
     if aggregate.op == AggregateOp::CountValues {
         let label = planner.string(param)?;
@@ -45,26 +45,6 @@ pub(crate) fn plan<'q>(
             choice.run(input)
         }
     }))
-}
-
-/// Name of an aggregation.
-pub(crate) fn name(op: AggregateOp) -> &'static str {
-    match op {
-        AggregateOp::Sum => "sum",
-        AggregateOp::Avg => "avg",
-        AggregateOp::Count => "count",
-        AggregateOp::Min => "min",
-        AggregateOp::Max => "max",
-        AggregateOp::Group => "group",
-        AggregateOp::Stddev => "stddev",
-        AggregateOp::Stdvar => "stdvar",
-        AggregateOp::Topk => "topk",
-        AggregateOp::Bottomk => "bottomk",
-        AggregateOp::CountValues => "count_values",
-        AggregateOp::Quantile => "quantile",
-        AggregateOp::Limitk => "limitk",
-        AggregateOp::LimitRatio => "limit_ratio",
-    }
 }
 
 fn check_parameter(op: AggregateOp, column: &Column<'_>, grid: Grid) -> Result<()> {
@@ -135,7 +115,7 @@ impl<'q> Choice<'_, 'q> {
         let mut all = collect(self.query, input.as_mut())?;
         let mut notes = Notes::default();
         if self.orders() && drop_histograms(&mut all.rows) {
-            notes.add(Note::HistogramIgnoredInAggregation(name(self.op)));
+            notes.add(Note::HistogramIgnoredInAggregation(self.op.name()));
         }
         self.query.annotate(&mut notes, "", self.aggregate.expr.range);
         let mut order = Vec::new();
@@ -221,7 +201,7 @@ fn quantiles<'q>(
     let mut all = collect(query, input.as_mut())?;
     let mut notes = Notes::default();
     if drop_histograms(&mut all.rows) {
-        notes.add(Note::HistogramIgnoredInAggregation(name(aggregate.op)));
+        notes.add(Note::HistogramIgnoredInAggregation(aggregate.op.name()));
     }
     query.annotate(&mut notes, "", aggregate.expr.range);
     for step in 0..grid.count {

@@ -92,7 +92,7 @@ fn sum_or_difference(op: BinaryOp, a: &Histogram, b: &Histogram, notes: &mut Not
         (sum.add(b), HistogramOperation::Addition)
     };
     let Ok(combined) = combined else {
-        notes.add(Note::IncompatibleBucketLayout(symbol(op)));
+        notes.add(Note::IncompatibleBucketLayout(op.name()));
         return Out::None;
     };
     if combined.reset_collision {
@@ -113,31 +113,7 @@ pub(super) fn note_reconciled(combined: Combined, operation: HistogramOperation,
 }
 
 fn note_incompatible(op: BinaryOp, left: Operand<'_>, right: Operand<'_>, notes: &mut Notes) {
-    notes.add(Note::IncompatibleTypes { left: left.kind(), operator: symbol(op), right: right.kind() });
-}
-
-/// How an operator is written.
-pub(crate) fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-    }
+    notes.add(Note::IncompatibleTypes { left: left.kind(), operator: op.name(), right: right.kind() });
 }
 
 #[cfg(test)]
