@@ -114,6 +114,8 @@ pub struct Batch {
     pub(crate) values: Vec<f64>,
     /// One a sample of the histogram kinds.
     pub(crate) histograms: Vec<Histogram>,
+    /// Start times of the first samples; those beyond have none.
+    pub(crate) starts: Vec<i64>,
     /// Exemplars with the index of the entry they belong to.
     pub(crate) exemplars: Vec<(usize, Exemplar)>,
     pub(crate) metadata: Vec<Metadata>,
@@ -133,6 +135,7 @@ impl Batch {
         self.steps.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
         self.exemplars.clear();
         self.metadata.clear();
     }
@@ -207,6 +210,16 @@ impl Batch {
         self.count_sample(time_ms, Kind::RunHistogram);
         self.steps.push(step);
         self.histograms.push(histogram);
+    }
+
+    /// Gives the last sample its start time in milliseconds since 1970: since when a counter or histogram has counted.
+    /// 0, as a sample without this call, means that it is unknown. A batch without start times pays nothing for them.
+    pub fn start(&mut self, start_ms: i64) {
+        let last = self.times.len().checked_sub(1).expect("a sample was added before its start time");
+        if start_ms != 0 || last < self.starts.len() {
+            self.starts.resize(last, 0);
+            self.starts.push(start_ms);
+        }
     }
 
     /// Adds an exemplar to the last series.

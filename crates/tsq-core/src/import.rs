@@ -54,6 +54,7 @@ impl Importer {
         assert_eq!(samples.steps.len(), expected(kind.has_step()), "one step a sample of the run kinds");
         assert_eq!(samples.histograms.len(), expected(kind.is_histogram()), "one histogram a sample of its kinds");
         assert_eq!(samples.values.len(), expected(!kind.is_histogram()), "one value a sample of the float kinds");
+        assert!([0, count].contains(&samples.starts.len()), "one start time a sample, or none at all");
         if count == 0 {
             return Ok(());
         }
@@ -75,7 +76,7 @@ impl Importer {
         }
         let histograms: usize = samples.histograms.iter().map(Histogram::memory).sum();
         self.gathered_bytes +=
-            bytes + 8 * (samples.times.len() + samples.steps.len() + samples.values.len()) + histograms;
+            bytes + 8 * (count + samples.steps.len() + samples.values.len() + samples.starts.len()) + histograms;
         self.samples += count as u64;
         if self.gathered_bytes > GATHERED_BYTES_MAX {
             self.write()?;
@@ -99,7 +100,10 @@ impl Importer {
                 start..*from
             };
             samples.clear();
-            samples.times.extend_from_slice(&batch.times[take(true, &mut times)]);
+            let range = take(true, &mut times);
+            samples.times.extend_from_slice(&batch.times[range.clone()]);
+            let starts = batch.starts.get(range.start..range.end.min(batch.starts.len()));
+            samples.append_starts(0, starts.unwrap_or(&[]));
             samples.steps.extend_from_slice(&batch.steps[take(entry.kind.has_step(), &mut steps)]);
             samples.values.extend_from_slice(&batch.values[take(!entry.kind.is_histogram(), &mut values)]);
             let range = take(entry.kind.is_histogram(), &mut histograms);

@@ -2,6 +2,7 @@
 //!
 //! `Float` and `Histogram`: one sample a time; a value before a stale marker, then the greatest ordered bits.
 //! `Run` and `RunHistogram`: a set of (time, step, value) in that order; equal triples collapse.
+//! Of samples that are equal but for their start times, the one with the latest known start stays.
 
 use std::cmp::Ordering;
 
@@ -22,13 +23,15 @@ pub(crate) fn normalise(kind: Kind, samples: &mut Samples) {
         return;
     }
     let mut order: Vec<usize> = (0..samples.len()).collect();
-    order.sort_by(|&left, &right| compare(kind, samples, left, right));
+    order.sort_by(|&left, &right| {
+        compare(kind, samples, left, right).then_with(|| compare_starts(samples.start(left), samples.start(right)))
+    });
     let mut kept: Vec<usize> = Vec::with_capacity(order.len());
     for index in order {
         match kept.last_mut() {
-            // The later of equal times is the winner: the order puts it last.
+            // The winner of equal ones is the last: the order puts it there.
             Some(last) if !kind.has_step() && samples.times[*last] == samples.times[index] => *last = index,
-            Some(last) if compare(kind, samples, *last, index) == Ordering::Equal => {}
+            Some(last) if compare(kind, samples, *last, index) == Ordering::Equal => *last = index,
             _ => kept.push(index),
         }
     }
@@ -57,6 +60,11 @@ fn compare(kind: Kind, samples: &Samples, left: usize, right: usize) -> Ordering
         false => compare_floats(kind, samples.values[left], samples.values[right]),
     };
     by_time.then_with(by_step).then_with(by_value)
+}
+
+/// Which of two start times wins: a known one before an unknown one, then the later.
+pub(crate) fn compare_starts(left: i64, right: i64) -> Ordering {
+    (left != 0, left).cmp(&(right != 0, right))
 }
 
 /// Which of two floats wins a time: the greater.
@@ -97,6 +105,7 @@ fn reorder(samples: &mut Samples, order: &[usize]) {
     pick(&mut samples.steps, order);
     pick(&mut samples.values, order);
     pick(&mut samples.histograms, order);
+    pick(&mut samples.starts, order);
 }
 
 /// Drops the samples outside of a range from ordered samples.
@@ -112,15 +121,18 @@ pub(crate) fn clip(samples: &mut Samples, range: TimeRange) {
     cut(&mut samples.steps, start, end);
     cut(&mut samples.values, start, end);
     cut(&mut samples.histograms, start, end);
+    cut(&mut samples.starts, start, end);
     cut(&mut samples.times, start, end);
 }
 
 /// Appends samples of the same kind.
 pub(crate) fn extend(samples: &mut Samples, more: &Samples) {
+    let before = samples.len();
     samples.times.extend_from_slice(&more.times);
     samples.steps.extend_from_slice(&more.steps);
     samples.values.extend_from_slice(&more.values);
     samples.histograms.extend_from_slice(&more.histograms);
+    samples.append_starts(before, &more.starts);
 }
 
 #[cfg(test)]
@@ -146,12 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_samples_the_latest_known_start_stays() {
+        let (times, values, starts) = (vec![1, 1, 1, 2, 2, 3, 3], vec![5.0, 5.0, 4.0, 7.0, 7.0, 1.0, 2.0], vec![]);
+        let mut samples = Samples { times, values, starts, ..Samples::default() };
+        samples.starts = vec![-9, 0, 8, 3, 4, 6, 0];
+        normalise(Kind::Float, &mut samples);
+        assert_eq!((samples.times, samples.values), (vec![1, 2, 3], vec![5.0, 7.0, 2.0]));
+        assert_eq!(samples.starts, [-9, 4, 0], "the start is that of the sample that wins");
+    }
+
+    #[test]
     fn runs_are_sets_of_triples() {
         let mut samples = Samples {
             times: vec![5, 5, 5, 4, 5],
             steps: vec![2, 1, 1, 9, 1],
             values: vec![0.5, 0.0, -0.0, 1.0, 0.0],
-            histograms: vec![],
+            ..Samples::default()
         };
         normalise(Kind::Run, &mut samples);
         assert_eq!(samples.times, [4, 5, 5, 5]);
@@ -166,20 +188,22 @@ mod tests {
         /// However samples arrive, and however often, the merge gives the same.
         #[test]
         fn arrival_order_and_repetition_do_not_matter(
-            triples in prop::collection::vec((0_i64..8, 0_i64..3, 0_u64..4), 0..40),
+            triples in prop::collection::vec((0_i64..8, 0_i64..3, 0_u64..4, -1_i64..3), 0..40),
             rotate in 0_usize..40,
         ) {
             let value = |bits: u64| f64::from_bits([0, 1 << 63, STALE_NAN_BITS, 0x7ff8_0000_0000_0001][bits as usize]);
             for kind in [Kind::Float, Kind::Run] {
-                let build = |triples: &[(i64, i64, u64)]| {
+                let build = |triples: &[(i64, i64, u64, i64)]| {
                     let mut samples = Samples {
                         times: triples.iter().map(|t| t.0).collect(),
                         steps: if kind.has_step() { triples.iter().map(|t| t.1).collect() } else { vec![] },
                         values: triples.iter().map(|t| value(t.2)).collect(),
-                        histograms: vec![],
+                        starts: triples.iter().map(|t| t.3).collect(),
+                        ..Samples::default()
                     };
                     normalise(kind, &mut samples);
-                    (samples.times, samples.steps, samples.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                    let bits: Vec<u64> = samples.values.iter().map(|value| value.to_bits()).collect();
+                    (samples.times, samples.steps, bits, samples.starts)
                 };
                 let mut other = triples.clone();
                 other.rotate_left(rotate % triples.len().max(1));

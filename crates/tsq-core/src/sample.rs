@@ -95,6 +95,7 @@ impl TimeRange {
 /// by time for `Float` and `Histogram` (one a time), by (time, step, value) for the run kinds.
 ///
 /// `steps` is empty for kinds without a step; of `values` and `histograms` the one that the kind does not use is empty.
+/// `starts` is empty when no sample has a start time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples {
     /// Milliseconds since 1970.
@@ -105,6 +106,8 @@ pub struct Samples {
     pub values: Vec<f64>,
     /// Native histograms.
     pub histograms: Vec<Histogram>,
+    /// Start times in milliseconds since 1970: since when a counter or histogram has counted up to the sample. 0: unknown.
+    pub starts: Vec<i64>,
 }
 
 impl Samples {
@@ -118,11 +121,33 @@ impl Samples {
         self.times.is_empty()
     }
 
+    /// Start time of a sample, 0 when it is unknown.
+    pub fn start(&self, index: usize) -> i64 {
+        self.starts.get(index).copied().unwrap_or(0)
+    }
+
+    /// Completes the start times after samples without were appended: from the first known one on, every sample has one.
+    pub(crate) fn pad_starts(&mut self) {
+        if !self.starts.is_empty() {
+            self.starts.resize(self.times.len(), 0);
+        }
+    }
+
+    /// Appends start times, none or one for each of the samples that were appended last, beside `before` earlier ones.
+    pub(crate) fn append_starts(&mut self, before: usize, starts: &[i64]) {
+        if !starts.is_empty() {
+            self.starts.resize(before, 0);
+            self.starts.extend_from_slice(starts);
+        }
+        self.pad_starts();
+    }
+
     /// Drops all samples, keeping the allocations.
     pub fn clear(&mut self) {
         self.times.clear();
         self.steps.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 }

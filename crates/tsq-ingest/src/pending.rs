@@ -35,6 +35,7 @@ impl Pending {
                     batch.run_histogram(time_ms, self.samples.steps[index], histogram);
                 }
             }
+            batch.start(self.samples.start(index));
         }
         self.at += count;
         self.exemplars.drain(..).for_each(|exemplar| batch.exemplar(exemplar));

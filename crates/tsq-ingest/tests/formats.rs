@@ -71,6 +71,7 @@ fn part(samples: &Samples, start: usize, len: usize) -> Samples {
         steps: cut(&samples.steps, start, len),
         values: cut(&samples.values, start, len),
         histograms: cut(&samples.histograms, start, len),
+        starts: cut(&samples.starts, start, len),
     }
 }
 
@@ -350,7 +351,7 @@ fn errors_name_the_place() {
         (
             "jsonl",
             b"{\"metric\":{},\"valeus\":[]}\n",
-            "line 1, column 21: unknown field `valeus`, expected one of `metric`, `kind`, `values`, `histograms`, `steps`, `timestamps`, `exemplars`, `metadata`",
+            "line 1, column 21: unknown field `valeus`, expected one of `metric`, `kind`, `values`, `histograms`, `steps`, `timestamps`, `starts`, `exemplars`, `metadata`",
         ),
         ("jsonl", b"{\"metric\":{},\"values\":[1]}\n", "line 1, column 1: `values` has 1 entries, `timestamps` has 0"),
         ("jsonl", b"{\"metric\":{\"a\":\"1\",\"a\":\"2\"}}\n", "line 1, column 1: label name \"a\" is given twice"),

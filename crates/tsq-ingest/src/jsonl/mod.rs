@@ -11,6 +11,7 @@
 //! ~~~
 //!
 //! * `timestamps` are integer milliseconds; `values`, `steps` and `histograms` are as long as they.
+//! * `starts`, if there, says since when each sample has counted, in milliseconds, 0 for unknown.
 //! * `kind` is `float`, `histogram`, `run` or `run_histogram`; without it the lists that are there decide.
 //! * A value is a number, or one of the strings `"NaN"`, `"+Inf"`, `"-Inf"`, or a NaN by its bits:
 //!   `"NaN:7ff0000000000002"` is a staleness marker. `null` and `"Infinity"`, which others write, are read too.

@@ -20,6 +20,7 @@ pub(super) struct Line {
     pub(super) histograms: Option<Vec<HistogramModel>>,
     pub(super) steps: Option<Vec<i64>>,
     pub(super) timestamps: Option<Vec<i64>>,
+    pub(super) starts: Option<Vec<i64>>,
     #[serde(default)]
     pub(super) exemplars: Vec<ExemplarModel>,
     pub(super) metadata: Option<MetadataModel>,

@@ -75,7 +75,12 @@ fn series(line: Line, extra: &[(String, String)], builder: &mut LabelsBuilder) -
         .into_iter()
         .enumerate()
         .map(|(index, histogram)| histogram.build().map_err(|fault| format!("histogram {index}: {fault}")));
+    let starts = match line.starts {
+        Some(starts) => column("starts", Some(starts), true, times.len())?,
+        None => Vec::new(),
+    };
     let samples = Samples {
+        starts,
         times,
         steps,
         values: values.into_iter().map(|value| value.0).collect(),

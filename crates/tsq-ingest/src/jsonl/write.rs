@@ -93,6 +93,11 @@ impl JsonlExporter {
         }
         out.write_all(b",\"timestamps\":")?;
         write_list(out, &samples.times[part.clone()], |out, time| write!(out, "{time}"))?;
+        let starts = samples.starts.get(part.clone()).unwrap_or(&[]);
+        if starts.iter().any(|start| *start != 0) {
+            out.write_all(b",\"starts\":")?;
+            write_list(out, starts, |out, start| write!(out, "{start}"))?;
+        }
         if !exemplars.is_empty() {
             out.write_all(b",\"exemplars\":")?;
             write_list(out, exemplars, write_exemplar)?;

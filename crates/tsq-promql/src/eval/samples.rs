@@ -17,6 +17,10 @@ pub(crate) struct Points {
     pub values: Vec<f64>,
     pub histogram_times: Vec<i64>,
     pub histograms: Vec<Arc<Histogram>>,
+    /// Start times of `values`, 0 for unknown; empty when none is known.
+    pub starts: Vec<i64>,
+    /// Start times of `histograms`, as `starts`.
+    pub histogram_starts: Vec<i64>,
 }
 
 impl Points {
@@ -26,6 +30,8 @@ impl Points {
         self.values.clear();
         self.histogram_times.clear();
         self.histograms.clear();
+        self.starts.clear();
+        self.histogram_starts.clear();
     }
 
     /// Number of samples.
@@ -36,7 +42,7 @@ impl Points {
     /// Bytes the samples take.
     pub(crate) fn bytes(&self) -> usize {
         let histograms: usize = self.histograms.iter().map(|histogram| histogram_bytes(histogram) + 16).sum();
-        self.times.len() * 16 + histograms
+        self.times.len() * 16 + (self.starts.len() + self.histogram_starts.len()) * 8 + histograms
     }
 
     /// Compares histograms that say nothing about counter resets with the ones before them.
@@ -53,16 +59,22 @@ impl Points {
 
     fn remove_stale(&mut self) {
         if self.values.iter().any(|&value| is_stale(value)) {
-            let mut values = self.values.iter();
-            self.times.retain(|_| values.next().is_some_and(|&value| !is_stale(value)));
+            retain_by(&mut self.times, &self.values, |&value| !is_stale(value));
+            retain_by(&mut self.starts, &self.values, |&value| !is_stale(value));
             self.values.retain(|&value| !is_stale(value));
         }
         if self.histograms.iter().any(|histogram| histogram.is_stale()) {
-            let mut histograms = self.histograms.iter();
-            self.histogram_times.retain(|_| histograms.next().is_some_and(|histogram| !histogram.is_stale()));
+            retain_by(&mut self.histogram_times, &self.histograms, |histogram| !histogram.is_stale());
+            retain_by(&mut self.histogram_starts, &self.histograms, |histogram| !histogram.is_stale());
             self.histograms.retain(|histogram| !histogram.is_stale());
         }
     }
+}
+
+/// Keeps the entries of a column whose neighbours in another one pass.
+fn retain_by<T>(column: &mut Vec<i64>, by: &[T], passes: impl Fn(&T) -> bool) {
+    let mut by = by.iter();
+    column.retain(|_| by.next().is_some_and(&passes));
 }
 
 /// Reads series into [`Points`]; keeps its buffers between series.
@@ -91,18 +103,21 @@ impl Reader {
             }
             if kind.is_histogram() {
                 histogram_kinds += 1;
+                append_starts(&mut points.histogram_starts, points.histogram_times.len(), &self.buffer);
                 points.histogram_times.append(&mut self.buffer.times);
                 points.histograms.extend(self.buffer.histograms.drain(..).map(Arc::new));
             } else {
                 float_kinds += 1;
+                append_starts(&mut points.starts, points.times.len(), &self.buffer);
                 points.times.append(&mut self.buffer.times);
                 points.values.append(&mut self.buffer.values);
             }
             if kind == Kind::Run || float_kinds > 1 {
-                keep_last(&mut points.times, &mut points.values, float_kinds > 1);
+                keep_last(&mut points.times, &mut points.values, &mut points.starts, float_kinds > 1);
             }
             if kind == Kind::RunHistogram || histogram_kinds > 1 {
-                keep_last(&mut points.histogram_times, &mut points.histograms, histogram_kinds > 1);
+                let Points { histogram_times, histograms, histogram_starts, .. } = points;
+                keep_last(histogram_times, histograms, histogram_starts, histogram_kinds > 1);
             }
         }
         query.counters.samples.fetch_add(points.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -123,8 +138,17 @@ impl Reader {
     }
 }
 
+/// Appends the start times of samples that come behind `before` others: either column may have none.
+fn append_starts(starts: &mut Vec<i64>, before: usize, samples: &Samples) {
+    if !starts.is_empty() || !samples.starts.is_empty() {
+        starts.resize(before, 0);
+        starts.extend_from_slice(&samples.starts);
+        starts.resize(before + samples.len(), 0);
+    }
+}
+
 /// Keeps the last of several samples with one time, after bringing two kinds into time order.
-fn keep_last<T: Clone>(times: &mut Vec<i64>, values: &mut Vec<T>, unsorted: bool) {
+fn keep_last<T: Clone>(times: &mut Vec<i64>, values: &mut Vec<T>, starts: &mut Vec<i64>, unsorted: bool) {
     let mut order: Vec<usize> = (0..times.len()).collect();
     if unsorted {
         order.sort_by_key(|&index| times[index]);
@@ -134,6 +158,9 @@ fn keep_last<T: Clone>(times: &mut Vec<i64>, values: &mut Vec<T>, unsorted: bool
     if unsorted || kept.len() < times.len() {
         *times = kept.iter().map(|&index| times[index]).collect();
         *values = kept.iter().map(|&index| values[index].clone()).collect();
+        if !starts.is_empty() {
+            *starts = kept.iter().map(|&index| starts[index]).collect();
+        }
     }
 }
 
@@ -171,11 +198,14 @@ impl Slider {
         self.float_end = skip(&points.times, self.float_end.max(self.float_start), wider.1);
         self.histogram_start = skip(&points.histogram_times, self.histogram_start, wider.0);
         self.histogram_end = skip(&points.histogram_times, self.histogram_end.max(self.histogram_start), wider.1);
+        let part = |starts: &'p [i64], start: usize, end: usize| starts.get(start..end).unwrap_or(&[]);
         Window {
             times: &points.times[self.float_start..self.float_end],
             values: &points.values[self.float_start..self.float_end],
             histogram_times: &points.histogram_times[self.histogram_start..self.histogram_end],
             histograms: &points.histograms[self.histogram_start..self.histogram_end],
+            starts: part(&points.starts, self.float_start, self.float_end),
+            histogram_starts: part(&points.histogram_starts, self.histogram_start, self.histogram_end),
             start_ms: range.0,
             end_ms: range.1,
             time_ms,
@@ -190,8 +220,9 @@ mod tests {
     #[test]
     fn of_several_samples_with_one_time_the_last_counts() {
         let (mut times, mut values) = (vec![1, 1, 3, 2, 3], vec!['a', 'b', 'c', 'd', 'e']);
-        keep_last(&mut times, &mut values, true);
-        assert_eq!((times, values), (vec![1, 2, 3], vec!['b', 'd', 'e']));
+        let mut starts = vec![1, 2, 3, 4, 5];
+        keep_last(&mut times, &mut values, &mut starts, true);
+        assert_eq!((times, values, starts), (vec![1, 2, 3], vec!['b', 'd', 'e'], vec![2, 4, 5]));
     }
 
     #[test]

@@ -329,6 +329,8 @@ fn from_anchor<'a>(window: &Window<'a>) -> Option<Window<'a>> {
         values: &window.values[from_float..],
         histogram_times: &window.histogram_times[from_histogram..],
         histograms: &window.histograms[from_histogram..],
+        starts: window.starts.get(from_float..).unwrap_or(&[]),
+        histogram_starts: window.histogram_starts.get(from_histogram..).unwrap_or(&[]),
         ..*window
     })
 }

@@ -43,6 +43,10 @@ pub(crate) struct Window<'a> {
     pub histogram_times: &'a [i64],
     /// Histogram samples.
     pub histograms: &'a [Arc<Histogram>],
+    /// Start times of `values`, milliseconds since 1970, 0 for unknown; empty when none is known.
+    pub starts: &'a [i64],
+    /// Start times of `histograms`, as `starts`.
+    pub histogram_starts: &'a [i64],
     /// Start of the range (outside of it).
     pub start_ms: i64,
     /// End of the range (inside of it).

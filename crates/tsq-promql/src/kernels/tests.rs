@@ -47,6 +47,8 @@ impl Range {
             values: &self.values,
             histogram_times: &self.histogram_times,
             histograms: &self.histograms,
+            starts: &[],
+            histogram_starts: &[],
             start_ms: self.start_ms,
             end_ms: self.end_ms,
             time_ms: self.end_ms,
