@@ -51,7 +51,7 @@ pub use open::Damage;
 pub use options::{Durability, Limits, Options};
 pub use query::{MatchOp, Matcher, Pattern, SeriesStream, Source, all_match};
 pub use sample::{Kind, NORMAL_NAN_BITS, STALE_NAN_BITS, Samples, TimeRange, is_stale, stale_nan};
-pub use series::Series;
+pub use series::{ReadCost, Series};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use verify::{BlockInspection, CodecUse, Inspection, Verification};

@@ -16,6 +16,26 @@ pub struct Series {
     parts: Vec<Part>,
 }
 
+/// What reading a series cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCost {
+    /// Chunks of blocks that were decoded.
+    pub chunks: u64,
+    /// Encoded bytes of those chunks: their values, times and steps.
+    pub chunk_bytes: u64,
+    /// Samples that came from the head, where they lie decoded since the selection.
+    pub head_samples: u64,
+}
+
+impl ReadCost {
+    /// Adds what another reading cost.
+    pub fn add(&mut self, other: Self) {
+        self.chunks += other.chunks;
+        self.chunk_bytes += other.chunk_bytes;
+        self.head_samples += other.head_samples;
+    }
+}
+
 /// Samples of one kind from one place.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
@@ -47,28 +67,34 @@ impl Series {
     }
 
     /// Replaces `out` by the samples of one kind inside `range`, merged and in order. `range` should lie within the
-    /// range of the selection: samples outside of that may be missing. Only chunks that overlap it are decoded.
+    /// range of the selection: samples outside of that may be missing. Only chunks that overlap it are decoded, and
+    /// counted in what it gives back.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page that the samples need is damaged.
-    pub fn read(&self, kind: Kind, range: TimeRange, out: &mut Samples) -> Result<()> {
+    pub fn read(&self, kind: Kind, range: TimeRange, out: &mut Samples) -> Result<ReadCost> {
+        let mut cost = ReadCost::default();
         out.clear();
         for part in &self.parts {
             match part {
-                Part::Head(part_kind, samples) if *part_kind == kind => merge::extend(out, samples),
+                Part::Head(part_kind, samples) if *part_kind == kind => {
+                    cost.head_samples += samples.len() as u64;
+                    merge::extend(out, samples);
+                }
                 Part::Head(..) => {}
                 Part::Block(block, chunks) => {
                     let wanted = |chunk: &&ChunkMeta| {
                         chunk.kind == kind && range.overlaps(&TimeRange::new(chunk.min_ms, chunk.max_ms))
                     };
                     for chunk in chunks.iter().filter(wanted) {
-                        block.read_chunk(chunk, out)?;
+                        cost.chunks += 1;
+                        cost.chunk_bytes += block.read_chunk(chunk, out)?;
                     }
                 }
             }
         }
         merge::normalise(kind, out);
         merge::clip(out, range);
-        Ok(())
+        Ok(cost)
     }
 }

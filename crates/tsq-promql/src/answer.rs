@@ -6,6 +6,8 @@ use std::fmt;
 
 use tsq_core::{Histogram, Labels};
 
+use crate::explain::Explain;
+
 /// A sample value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SampleValue {
@@ -61,6 +63,8 @@ pub struct Answer {
     pub infos: Vec<String>,
     /// What it cost.
     pub stats: Stats,
+    /// How it was evaluated, if [`QueryOptions::explain`](crate::QueryOptions) asked for it.
+    pub explain: Option<Explain>,
 }
 
 /// What a query cost.

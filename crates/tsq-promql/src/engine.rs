@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tsq_core::Source;
 
@@ -11,6 +11,7 @@ use crate::eval::context::{Annotations, Counters, Query, deadline};
 use crate::eval::evaluate;
 use crate::eval::grid::Grid;
 use crate::eval::memory::{Memory, Pool};
+use crate::eval::recorder::Recorder;
 use crate::parser::parse;
 
 /// Limits and settings of an engine.
@@ -74,6 +75,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Set to stop the query.
     pub cancel: CancelFlag,
+    /// Watch the parts of the plan at work and give [`Answer::explain`].
+    pub explain: bool,
 }
 
 /// Evaluates queries. Cheap to share; holds no data.
@@ -165,6 +168,7 @@ impl Engine {
             let (bytes, most) = (text.len(), self.options.text_bytes);
             return Err(bad_data(format!("the query has {bytes} bytes; at most {most} are allowed")));
         }
+        let begin = Instant::now();
         let expr = parse(text)?;
         let timeout = options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
         let query = Query {
@@ -181,11 +185,13 @@ impl Engine {
             threads: self.options.threads,
             annotations: Annotations::default(),
             counters: Counters::default(),
+            recorder: options.explain.then(Recorder::default),
         };
         query.check()?;
         let value = evaluate(&query, &expr)?;
         let (warnings, infos) = query.annotations.texts(text);
-        Ok(Answer { value, warnings, infos, stats: query.stats() })
+        let explain = query.recorder.as_ref().map(|recorder| recorder.explain(begin.elapsed()));
+        Ok(Answer { value, warnings, infos, stats: query.stats(), explain })
     }
 }
 

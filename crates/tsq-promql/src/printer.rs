@@ -201,6 +201,21 @@ fn is_infinite_base(binary: &Binary) -> bool {
     binary.op == BinaryOp::Pow && matches!(binary.left.node, Node::Number { value: f64::INFINITY, .. })
 }
 
+/// The outermost operator of an expression without its operands: `sum by (job)`, `rate`, `/ on (job)`; selectors whole.
+pub(crate) fn operator_text(expr: &Expr) -> String {
+    match &expr.node {
+        Node::Paren(inner) => operator_text(inner),
+        Node::Binary(binary) => operator(binary),
+        Node::Aggregate(aggregate) => aggregate_head(aggregate).trim_end().to_owned(),
+        Node::Call { function, .. } => (*function).to_owned(),
+        Node::Subquery(subquery) => subquery_suffix(subquery),
+        Node::Unary { negate, .. } => sign(*negate).to_owned(),
+        Node::Selector(_) | Node::Matrix { .. } | Node::Number { .. } | Node::String(_) | Node::Context(_) => {
+            expr.to_string()
+        }
+    }
+}
+
 /// An operator with `bool` and matching.
 fn operator(binary: &Binary) -> String {
     let mut out = binary.op.name().to_owned();

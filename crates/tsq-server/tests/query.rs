@@ -209,3 +209,20 @@ fn wait_for(server: &Fixture, metric: &str, value: f64) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// `explain` is tsq's own: an answer has it only when it was asked for.
+#[test]
+fn plans_are_part_of_the_answer_when_asked_for() {
+    let server = seeded();
+    assert_eq!(server.get("/api/v1/query?query=sum(loss)&time=20").json()["data"]["explain"], serde_json::Value::Null);
+    let reply = server.get("/api/v1/query_range?query=sum(loss)&start=10&end=20&step=5&explain=true").json();
+    assert_eq!(reply["data"]["result"][0]["values"][0], serde_json::json!([10, "0.5000001"]));
+    let plan = &reply["data"]["explain"]["plan"];
+    assert_eq!((&plan[0]["operator"], &plan[0]["depth"], &plan[0]["series"]), (&"sum".into(), &0.into(), &1.into()));
+    let part = &plan[1];
+    assert_eq!((&part["kind"], &part["operator"]), (&"selector".into(), &"loss".into()));
+    assert_eq!((&part["start"], &part["end"], &part["steps"]), (&4.into(), &8.into(), &3.into()));
+    assert_eq!((&part["samples"], &part["headSamples"], &part["chunkBytes"]), (&4.into(), &4.into(), &0.into()));
+    let wrong = server.get("/api/v1/query?query=loss&explain=maybe");
+    assert_error(&wrong, 400, "bad_data", r#"invalid parameter "explain": "maybe" is neither true nor false"#);
+}

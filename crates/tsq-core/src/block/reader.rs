@@ -181,23 +181,25 @@ impl BlockReader {
         Ok(column)
     }
 
-    /// Appends the times and steps of a chunk.
-    pub(super) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<()> {
+    /// Appends the times and steps of a chunk. Gives the encoded bytes they took.
+    pub(super) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
         let rows = chunk.count as usize;
-        self.read_column(&self.column(chunk.entry.times, ColumnUse::Times)?, rows, &mut out.times)?;
-        match chunk.entry.steps {
-            Some(steps) => self.read_column(&self.column(steps, ColumnUse::Steps)?, rows, &mut out.steps),
-            None => Ok(()),
-        }
+        let times = self.column(chunk.entry.times, ColumnUse::Times)?;
+        self.read_column(&times, rows, &mut out.times)?;
+        let Some(steps) = chunk.entry.steps else { return Ok(u64::from(times.len)) };
+        let steps = self.column(steps, ColumnUse::Steps)?;
+        self.read_column(&steps, rows, &mut out.steps)?;
+        Ok(u64::from(times.len) + u64::from(steps.len))
     }
 
-    /// Appends the samples of a chunk. After an error `out` may hold some of its columns.
+    /// Appends the samples of a chunk, and gives the encoded bytes they took. After an error `out` may hold some of
+    /// its columns.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged,
     /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq encoded it.
-    pub(crate) fn read_chunk(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<()> {
-        self.read_axes(chunk, out)?;
+    pub(crate) fn read_chunk(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
+        let axes_len = self.read_axes(chunk, out)?;
         let entry = &chunk.entry;
         let (payload, at) = self.payload(entry.offset, entry.len)?;
         if let Some(column) = entry.column {
@@ -209,7 +211,8 @@ impl BlockReader {
             true => ColumnMut::Histograms(&mut out.histograms),
             false => ColumnMut::Floats(&mut out.values),
         };
-        decode(entry.codec, payload, chunk.count as usize, values).map_err(|error| error.at(self.path(), at))
+        decode(entry.codec, payload, chunk.count as usize, values).map_err(|error| error.at(self.path(), at))?;
+        Ok(axes_len + u64::from(entry.len))
     }
 
     pub(super) fn read_column(&self, column: &IntegerColumn, rows: usize, out: &mut Vec<i64>) -> Result<()> {

@@ -264,7 +264,7 @@ fn aggregation_needs_memory_of_its_groups_only() {
 fn a_single_series_with_long_windows_stops_in_time() {
     let (engine, source) = (Engine::new(options()), counters());
     let options = QueryOptions { timeout: Some(Duration::from_millis(50)), ..QueryOptions::default() };
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let query = "quantile_over_time(0.5, vector(time())[1d:1s])";
     let (kind, _) = error_of(engine.range(&source, query, 0, 1_100_000_000, 100_000, &options));
     assert_eq!(kind, QueryErrorKind::Timeout);
@@ -330,4 +330,69 @@ fn extreme_times_and_ranges_do_no_harm() {
     }
     let wide = engine.range(&source, "up", i64::MIN, i64::MAX, i64::MAX, &QueryOptions::default());
     assert!(wide.is_ok());
+}
+
+#[test]
+fn a_query_is_explained_part_by_part() {
+    let (engine, source) = (Engine::new(options()), counters());
+    let explained = QueryOptions { explain: true, ..QueryOptions::default() };
+    let text =
+        "sum by (job) (rate(requests_total[1m])) / on (job) group_left () (count by (job) (requests_total @ 60))";
+    let answer = engine.range(&source, text, 120_000, 180_000, 30_000, &explained).unwrap();
+    let plain = engine.range(&source, text, 120_000, 180_000, 30_000, &QueryOptions::default()).unwrap();
+    assert_eq!((&answer.value, answer.stats.samples), (&plain.value, plain.stats.samples));
+    assert_eq!(plain.explain, None);
+    let explain = answer.explain.unwrap();
+    let tree: Vec<_> = explain
+        .parts
+        .iter()
+        .map(|part| (part.depth, part.operator.as_str(), part.steps, part.series, part.samples))
+        .collect();
+    assert_eq!(
+        tree,
+        [
+            (0, "/ on (job) group_left ()", 3, 1, 0),
+            (1, "sum by (job)", 3, 1, 0),
+            (2, "rate", 3, 10, 0),
+            (3, "requests_total[1m]", 3, 10, 120),
+            (1, "count by (job)", 1, 1, 0),
+            (2, "requests_total @ 60.000", 1, 10, 70),
+        ]
+    );
+    assert_eq!(explain.parts.iter().map(|part| part.samples).sum::<u64>(), answer.stats.samples);
+    assert_eq!(&text[explain.parts[3].range.start..explain.parts[3].range.end], "requests_total[1m]");
+    let times: Vec<_> = explain.parts.iter().map(|part| part.self_time).collect();
+    assert!(times.iter().sum::<Duration>() <= explain.time, "{times:?} of {:?}", explain.time);
+    assert_eq!(explain.parts[0].peak_bytes, answer.stats.peak_bytes);
+    for (text, want) in [
+        ("1 + time()", &[][..]),
+        ("vector(1)", &["vector"]),
+        ("scalar(requests_total) + 1", &["scalar", "requests_total"]),
+        ("max_over_time((-requests_total)[1m:10s])", &["max_over_time", "[1m:10s]", "-", "requests_total"]),
+    ] {
+        let parts = engine.instant(&source, text, 60_000, &explained).unwrap().explain.unwrap().parts;
+        assert_eq!(parts.iter().map(|part| part.operator.as_str()).collect::<Vec<_>>(), want, "{text}");
+    }
+}
+
+/// Bytes are those of chunks in blocks; what lies in the head has none.
+#[test]
+fn explaining_counts_chunks_and_their_bytes() {
+    let (_directory, db) = empty();
+    let labels = Labels::from_pairs([("__name__", "loss")]).unwrap();
+    let mut batch = db.batch();
+    batch.series(Kind::Float, &labels);
+    (0..500).for_each(|at| batch.float(at * 1000, (at as f64).sin()));
+    db.append(&batch).unwrap();
+    db.flush().unwrap();
+    let mut batch = db.batch();
+    batch.series(Kind::Float, &labels);
+    (500..600).for_each(|at| batch.float(at * 1000, (at as f64).sin()));
+    db.append(&batch).unwrap();
+    let explained = QueryOptions { explain: true, ..QueryOptions::default() };
+    let source = db.snapshot().unwrap();
+    let answer = Engine::new(options()).instant(&source, "max_over_time(loss[1h])", 599_000, &explained).unwrap();
+    let part = answer.explain.unwrap().parts[1].clone();
+    assert_eq!((part.samples, part.head_samples), (600, 100));
+    assert!(part.chunks > 0 && (500..500 * 16).contains(&part.chunk_bytes), "{part:?}");
 }

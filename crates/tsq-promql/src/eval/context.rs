@@ -9,6 +9,7 @@ use tsq_core::Source;
 
 use super::grid::Grid;
 use super::memory::Memory;
+use super::recorder::Recorder;
 use super::row::{Batch, Row};
 use crate::answer::{QueryError, QueryErrorKind, Stats};
 use crate::ast::TextRange;
@@ -44,6 +45,8 @@ pub(crate) struct Query<'q> {
     pub threads: usize,
     pub annotations: Annotations,
     pub counters: Counters,
+    /// Watches the parts of the plan, if the query is to be explained.
+    pub recorder: Option<Recorder>,
 }
 
 /// What a query has read.

@@ -37,6 +37,16 @@ impl Memory {
         self.peak.load(Ordering::Relaxed)
     }
 
+    /// Counts the most bytes anew from what is held now, and gives the most so far.
+    pub(crate) fn restart_peak(&self) -> u64 {
+        self.peak.swap(self.used.load(Ordering::Relaxed), Ordering::Relaxed)
+    }
+
+    /// Puts back what [`Memory::restart_peak`] gave.
+    pub(crate) fn raise_peak(&self, bytes: u64) {
+        self.peak.fetch_max(bytes, Ordering::Relaxed);
+    }
+
     /// Takes `bytes`; they are given back when the charge is dropped.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod presence;
 pub(crate) mod quantile;
+pub(crate) mod recorder;
 mod row;
 mod samples;
 mod select;

@@ -21,6 +21,7 @@ use super::calls::{self, Call};
 use super::context::{Query, Result, execution};
 use super::grid::{Grid, Ranges, Shift};
 use super::operator::{BoxOperator, Broadcast, Column, Map};
+use super::recorder::{watch_range, watch_scalar, watch_vector};
 use super::samples::{Points, Slider};
 use super::select::{Deliver, RangeCall, RangeInput, Select, Selection};
 use super::unary;
@@ -101,7 +102,15 @@ fn is_invariant(expr: &Expr) -> bool {
 impl<'q> Planner<'q> {
     /// Plans an expression that is an instant vector.
     pub(crate) fn vector(self, expr: &'q Expr, grid: Grid) -> Result<BoxOperator<'q>> {
-        if grid.count > 1 && is_invariant(expr) {
+        let expr = inside_parens(expr);
+        let once = grid.count > 1 && is_invariant(expr);
+        let steps = if once { 1 } else { grid.count };
+        watch_vector(self.query, expr, steps, || self.vector_over(expr, grid, once))
+    }
+
+    /// Plans an expression that may be evaluated `once` for all times.
+    fn vector_over(self, expr: &'q Expr, grid: Grid, once: bool) -> Result<BoxOperator<'q>> {
+        if once {
             let input = self.vector_at(expr, grid.first())?;
             return Ok(Box::new(Broadcast { query: self.query, input, steps: grid.count }));
         }
@@ -183,7 +192,10 @@ impl<'q> Planner<'q> {
                 Ok(left.zip(right, |left, right| binary::scalars(binary.op, left, right).unwrap_or(f64::NAN)))
             }
             Node::Call { function: name, args } => match function(name).map(|function| function.evaluate) {
-                Some(Evaluate::Scalar(evaluate)) => evaluate(self, args, grid),
+                Some(Evaluate::Scalar(evaluate)) if args.is_empty() => evaluate(self, args, grid),
+                Some(Evaluate::Scalar(evaluate)) => {
+                    watch_scalar(self.query, expr, grid.count, || evaluate(self, args, grid))
+                }
                 _ => Err(execution(format!("function {name:?} gives no scalar"))),
             },
             _ => Err(execution(format!("expected a scalar, found a {}", expr.value_type()))),
@@ -200,8 +212,12 @@ impl<'q> Planner<'q> {
 
     /// Plans an expression that is a range vector.
     pub(crate) fn range(self, expr: &'q Expr, grid: Grid) -> Result<PlannedRange<'q>> {
+        let expr = inside_parens(expr);
+        watch_range(self.query, expr, grid.count, || self.range_of(expr, grid))
+    }
+
+    fn range_of(self, expr: &'q Expr, grid: Grid) -> Result<PlannedRange<'q>> {
         match &expr.node {
-            Node::Paren(inner) => self.range(inner, grid),
             Node::Matrix { selector, range } => {
                 let ranges = self.ranges(&selector.modifiers, range, grid)?;
                 let lookback_ms = self.query.lookback_ms;

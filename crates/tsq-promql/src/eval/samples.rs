@@ -1,10 +1,12 @@
 //! The samples of one series, read once for all steps of a query.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use tsq_core::{Histogram, Kind, ResetHint, Samples, Series, TimeRange, is_stale};
+use tsq_core::{Histogram, Kind, ReadCost, ResetHint, Samples, Series, TimeRange, is_stale};
 
 use super::context::{Query, Result};
+use super::recorder::Reads;
 use super::row::histogram_bytes;
 use crate::answer::{QueryError, QueryErrorKind};
 use crate::kernels::Window;
@@ -85,19 +87,23 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Replaces `points` by all samples of a series in a range, those of runs among them: a time that has several
-    /// run samples counts with its last one.
+    /// run samples counts with its last one. What it costs is added to `reads`.
     pub(crate) fn read(
         &mut self,
         query: &Query<'_>,
         series: &Series,
         range: TimeRange,
+        reads: Option<&Reads>,
         points: &mut Points,
     ) -> Result<()> {
+        let begin = reads.map(|_| Instant::now());
+        let mut cost = ReadCost::default();
         points.clear();
         let mut float_kinds = 0;
         let mut histogram_kinds = 0;
         for kind in series.kinds() {
-            series.read(kind, range, &mut self.buffer).map_err(|error| storage_error(&error))?;
+            let part = series.read(kind, range, &mut self.buffer).map_err(|error| storage_error(&error))?;
+            cost.add(part);
             if self.buffer.is_empty() {
                 continue;
             }
@@ -121,6 +127,9 @@ impl Reader {
             }
         }
         query.counters.samples.fetch_add(points.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        if let (Some(reads), Some(begin)) = (reads, begin) {
+            reads.add(points.len(), cost, begin.elapsed());
+        }
         Ok(())
     }
 
@@ -130,9 +139,10 @@ impl Reader {
         query: &Query<'_>,
         series: &Series,
         range: TimeRange,
+        reads: Option<&Reads>,
         points: &mut Points,
     ) -> Result<()> {
-        self.read(query, series, range, points)?;
+        self.read(query, series, range, reads, points)?;
         points.remove_stale();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Selectors: series from the source, read by several workers, handed on in label order.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tsq_core::{Labels, Matcher, Series, SeriesStream, TimeRange};
 use super::context::{Query, Result};
 use super::grid::{Grid, Ranges, Shift};
 use super::operator::{BATCH_SERIES, BoxOperator, Operator};
+use super::recorder::{Reads, Recorder};
 use super::row::{Batch, Row, Sample};
 use super::samples::{Points, Reader, Slider, storage_error};
 use crate::ast::TextRange;
@@ -28,6 +30,8 @@ pub(crate) struct Selection<'q> {
     /// Whether to compare histograms that say nothing about counter resets with the ones before.
     pub finds_resets: bool,
     stream: Option<Box<dyn SeriesStream + 'q>>,
+    /// Where reading is counted for `explain`.
+    reads: Option<Arc<Reads>>,
     is_slow: bool,
 }
 
@@ -46,7 +50,8 @@ impl<'q> Selection<'q> {
         to_ms: i64,
     ) -> Self {
         let range = TimeRange::new(after_ms.saturating_add(1), to_ms);
-        Self { query, matchers: matchers.into(), range, finds_resets: false, stream: None, is_slow: false }
+        let reads = query.recorder.as_ref().and_then(Recorder::reads);
+        Self { query, matchers: matchers.into(), range, finds_resets: false, stream: None, reads, is_slow: false }
     }
 
     /// What a function makes of the next series, in label order; `None` at the end.
@@ -66,7 +71,11 @@ impl<'q> Selection<'q> {
         }
         self.query.counters.series.fetch_add(series.len() as u64, Ordering::Relaxed);
         let begin = Instant::now();
+        let read_ns = self.reads.as_ref().map_or(0, |reads| reads.nanoseconds());
         let rows = if threads == 1 { read_all(&series, &read) } else { read_parallel(&series, threads, &read) };
+        if let Some(reads) = &self.reads {
+            reads.share(read_ns, threads);
+        }
         self.is_slow = self.is_slow || begin.elapsed() > PARALLEL_FROM;
         rows.map(Some)
     }
@@ -77,8 +86,9 @@ impl<'q> Selection<'q> {
         make: impl Fn(&Labels, &Points) -> Result<Option<Row>> + Sync,
     ) -> Result<Option<Vec<Row>>> {
         let (query, range, finds_resets) = (self.query, self.range, self.finds_resets);
+        let reads = self.reads.clone();
         self.map(|worker, series| {
-            worker.reader.read_present(query, series, range, &mut worker.points)?;
+            worker.reader.read_present(query, series, range, reads.as_deref(), &mut worker.points)?;
             if finds_resets {
                 worker.points.find_resets();
             }
@@ -150,8 +160,9 @@ impl<'q> Operator<'q> for Select<'q> {
         }
         let (query, grid, shift, deliver) = (self.query, self.grid, self.shift, self.deliver);
         let (range, finds_resets) = (self.selection.range, self.selection.finds_resets);
+        let reads = self.selection.reads.clone();
         let rows = self.selection.map(|worker, series| {
-            worker.reader.read(query, series, range, &mut worker.points)?;
+            worker.reader.read(query, series, range, reads.as_deref(), &mut worker.points)?;
             if finds_resets {
                 worker.points.find_resets();
             }

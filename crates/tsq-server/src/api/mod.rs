@@ -4,6 +4,7 @@ mod admin;
 mod call;
 mod cardinality;
 mod exemplars;
+mod explain;
 mod format;
 mod health;
 mod observe;

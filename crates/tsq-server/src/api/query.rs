@@ -6,7 +6,7 @@ use serde::Serialize;
 use tsq::promql::{self, QueryOptions, SampleValue, Value};
 
 use super::call::Call;
-use super::{Cost, Endpoint, Methods};
+use super::{Cost, Endpoint, Methods, explain};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;
 use crate::http::json;
@@ -53,7 +53,8 @@ fn range(call: &Call) -> Result<Answer, ApiError> {
 fn query_options(call: &Call) -> Result<QueryOptions, ApiError> {
     let lookback = call.params.duration("lookback_delta")?;
     let timeout = call.params.duration("timeout")?;
-    Ok(QueryOptions { lookback, timeout, cancel: call.cancel.clone() })
+    let explain = explain::is_wanted(&call.params)?;
+    Ok(QueryOptions { lookback, timeout, cancel: call.cancel.clone(), explain })
 }
 
 /// `11000` -> `11,000`
@@ -87,7 +88,7 @@ fn evaluate(
     answer.warnings = found.warnings;
     answer.infos = found.infos;
     let stats = call.params.get("stats").map(|_| QueryStats::new(found.stats, call.queued, evaluated));
-    write_value(&mut answer, found.value, limit, stats);
+    write_value(&mut answer, found.value, limit, stats, found.explain.as_ref());
     Ok(answer)
 }
 
@@ -97,12 +98,19 @@ pub fn query_json(found: promql::Answer) -> Vec<u8> {
     let mut answer = Answer::new();
     answer.warnings = found.warnings;
     answer.infos = found.infos;
-    write_value(&mut answer, found.value, None, None);
+    write_value(&mut answer, found.value, None, None, found.explain.as_ref());
     answer.finish()
 }
 
-/// `{"resultType":"vector","result":[..]}`, and `stats` when asked for. Frees the value while it is written.
-fn write_value(answer: &mut Answer, mut value: Value, limit: Option<usize>, stats: Option<QueryStats>) {
+/// `{"resultType":"vector","result":[..]}`, and `stats` and `explain` when asked for. Frees the value while it is
+/// written.
+fn write_value(
+    answer: &mut Answer,
+    mut value: Value,
+    limit: Option<usize>,
+    stats: Option<QueryStats>,
+    plan: Option<&promql::Explain>,
+) {
     if limit.is_some_and(|limit| truncate(&mut value, limit)) {
         answer.truncated();
     }
@@ -123,6 +131,10 @@ fn write_value(answer: &mut Answer, mut value: Value, limit: Option<usize>, stat
     if let Some(stats) = stats {
         answer.data.extend_from_slice(b",\"stats\":");
         answer.serialize(&stats);
+    }
+    if let Some(plan) = plan {
+        answer.data.extend_from_slice(b",\"explain\":");
+        explain::write(answer, plan);
     }
     answer.data.push(b'}');
 }
@@ -216,7 +228,7 @@ mod tests {
 
     fn shown(value: Value, limit: Option<usize>) -> String {
         let mut answer = Answer::new();
-        write_value(&mut answer, value, limit, None);
+        write_value(&mut answer, value, limit, None, None);
         String::from_utf8(answer.finish()).unwrap()
     }
 
@@ -288,7 +300,7 @@ mod tests {
         let mut answer = Answer::new();
         let cost = promql::Stats { series: 1, samples: 2, peak_bytes: 3 };
         let stats = QueryStats::new(cost, Duration::from_millis(500), Duration::from_millis(250));
-        write_value(&mut answer, Value::Scalar { time_ms: 0, value: 1.0 }, None, Some(stats));
+        write_value(&mut answer, Value::Scalar { time_ms: 0, value: 1.0 }, None, Some(stats), None);
         let want = concat!(
             r#"{"status":"success","data":{"resultType":"scalar","result":[0,"1"],"stats":{"#,
             r#""timings":{"evalTotalTime":0.25,"execQueueTime":0.5,"execTotalTime":0.75},"#,
