@@ -115,12 +115,19 @@ impl Block {
         BlockReader::open(&RealDisk, &path, DB_ID).map(Self)
     }
 
-    /// Numbers of matching series.
+    /// Numbers of matching series with samples in a range.
     ///
     /// # Errors
     /// As for reading a block.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u32>> {
-        self.0.select(matchers, range)
+        let (mut found, mut reader) = (Vec::new(), self.0.series_reader()?);
+        let mut chunks = Vec::new();
+        for series in self.0.select(matchers)? {
+            chunks.clear();
+            reader.chunks_in(series, range, &mut chunks)?;
+            found.extend((!chunks.is_empty()).then_some(series));
+        }
+        Ok(found)
     }
 
     /// Label sets of series.

@@ -39,7 +39,7 @@ mod wal;
 pub use batch::{
     Appended, Batch, CanonicalLabels, Exemplar, LabelSource, Metadata, RejectReason, Rejection, SeriesHandle,
 };
-pub use block::{BlockId, BlockMeta};
+pub use block::{BlockId, BlockMeta, TimeColumns};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Db, DbBuilder};
 pub use disk::{CrashImage, Disk, DiskFile, Fault, LockGuard, LockOutcome, RealDisk, SimDisk, Space};

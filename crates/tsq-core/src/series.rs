@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::block::{BlockReader, ChunkMeta};
+use crate::block::{BlockReader, ChunkMeta, TimeColumns};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::merge;
@@ -56,14 +56,15 @@ impl Series {
     }
 
     /// The kinds of samples that may exist in the selected range, ascending.
-    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
-        let has = |kind: &Kind| {
-            self.parts.iter().any(|part| match part {
-                Part::Head(part_kind, _) => part_kind == kind,
-                Part::Block(_, chunks) => chunks.iter().any(|chunk| chunk.kind == *kind),
-            })
-        };
-        Kind::ALL.into_iter().filter(has).collect::<Vec<_>>().into_iter()
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let mut found = 0;
+        for part in &self.parts {
+            found |= match part {
+                Part::Head(kind, _) => 1 << *kind as u8,
+                Part::Block(_, chunks) => chunks.iter().fold(0, |found, chunk| found | 1 << chunk.kind as u8),
+            };
+        }
+        Kind::ALL.into_iter().filter(move |kind| found & 1 << *kind as u8 != 0)
     }
 
     /// Replaces `out` by the samples of one kind inside `range`, merged and in order. `range` should lie within the
@@ -73,6 +74,21 @@ impl Series {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page that the samples need is damaged.
     pub fn read(&self, kind: Kind, range: TimeRange, out: &mut Samples) -> Result<ReadCost> {
+        self.read_with(kind, range, &mut TimeColumns::default(), out)
+    }
+
+    /// As [`Series::read`], for many series one after another: `times` keeps decoded times from one to the next. Those
+    /// that it has already are not counted again.
+    ///
+    /// # Errors
+    /// As [`Series::read`].
+    pub fn read_with(
+        &self,
+        kind: Kind,
+        range: TimeRange,
+        times: &mut TimeColumns,
+        out: &mut Samples,
+    ) -> Result<ReadCost> {
         let mut cost = ReadCost::default();
         out.clear();
         for part in &self.parts {
@@ -83,12 +99,10 @@ impl Series {
                 }
                 Part::Head(..) => {}
                 Part::Block(block, chunks) => {
-                    let wanted = |chunk: &&ChunkMeta| {
-                        chunk.kind == kind && range.overlaps(&TimeRange::new(chunk.min_ms, chunk.max_ms))
-                    };
+                    let wanted = |chunk: &&ChunkMeta| chunk.kind == kind && range.overlaps(&chunk.time_range());
                     for chunk in chunks.iter().filter(wanted) {
                         cost.chunks += 1;
-                        cost.chunk_bytes += block.read_chunk(chunk, out)?;
+                        cost.chunk_bytes += block.read_chunk_in(chunk, range, times, out)?;
                     }
                 }
             }

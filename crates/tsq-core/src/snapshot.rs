@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::batch::{Exemplar, Metadata};
-use crate::block::{BlockReader, SeriesReader};
+use crate::block::{BlockReader, ChunkMeta, SeriesReader};
 use crate::error::{Error, Result};
 use crate::head::{Generation, SeriesRef, UndoView};
 use crate::labels::{Labels, LabelsBuilder};
@@ -40,7 +40,7 @@ impl Snapshot {
         self.state.check_whole(range)?;
         let mut cursors = Vec::new();
         for block in self.blocks(range) {
-            let series = block.select(matchers, range)?;
+            let series = block.select(matchers)?;
             cursors.push(Cursor::Block { block, reader: Box::new(block.series_reader()?), series: series.into_iter() });
         }
         for generation in &self.state.generations {
@@ -62,9 +62,9 @@ enum Cursor<'a> {
     Head { generation: &'a Arc<Generation>, series: std::vec::IntoIter<SeriesRef>, view: UndoView, lsn: u64 },
 }
 
-#[derive(Clone, Copy)]
 enum Found {
-    Block(u32),
+    /// Its chunks in the range: at least one.
+    Block(Vec<ChunkMeta>),
     Head(SeriesRef),
 }
 
@@ -79,10 +79,16 @@ struct Stream<'a> {
 impl Stream<'_> {
     fn advance(&mut self, number: usize) -> Result<()> {
         self.heads[number] = match &mut self.cursors[number] {
-            Cursor::Block { reader, series, .. } => match series.next() {
-                Some(id) => Some((reader.labels(id)?, Found::Block(id))),
-                None => None,
-            },
+            Cursor::Block { reader, series, .. } => {
+                let mut chunks = Vec::new();
+                loop {
+                    let Some(id) = series.next() else { break None };
+                    reader.chunks_in(id, self.range, &mut chunks)?;
+                    if !chunks.is_empty() {
+                        break Some((reader.labels(id)?, Found::Block(chunks)));
+                    }
+                }
+            }
             Cursor::Head { generation, series, .. } => {
                 series.next().map(|series| (generation.index.labels(series, &mut self.builder), Found::Head(series)))
             }
@@ -97,8 +103,7 @@ impl Stream<'_> {
         };
         let mut parts = Vec::new();
         for number in 0..self.cursors.len() {
-            while let Some((_, found)) = self.heads[number].as_ref().filter(|(candidate, _)| *candidate == labels) {
-                let found = *found;
+            while let Some((_, found)) = self.heads[number].take_if(|(candidate, _)| *candidate == labels) {
                 parts.extend(self.part(number, found)?);
                 self.advance(number)?;
             }
@@ -108,12 +113,7 @@ impl Stream<'_> {
 
     fn part(&mut self, number: usize, found: Found) -> Result<Option<Part>> {
         match (&mut self.cursors[number], found) {
-            (Cursor::Block { block, reader, .. }, Found::Block(id)) => {
-                let mut chunks = Vec::new();
-                reader.chunks(id, &mut chunks)?;
-                chunks.retain(|chunk| self.range.overlaps(&TimeRange::new(chunk.min_ms, chunk.max_ms)));
-                Ok((!chunks.is_empty()).then(|| Part::Block(Arc::clone(block), chunks)))
-            }
+            (Cursor::Block { block, .. }, Found::Block(chunks)) => Ok(Some(Part::Block(Arc::clone(block), chunks))),
             (Cursor::Head { generation, view, lsn, .. }, Found::Head(series)) => {
                 let kind = generation.index.kind(series);
                 let mut samples = Samples::default();
@@ -168,22 +168,23 @@ impl Source for Snapshot {
     }
 
     fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
-        let mut values = BTreeSet::new();
-        if matchers.is_empty() {
-            self.state.check_whole(range)?;
-            for block in self.blocks(range) {
-                values.extend(block.label_values(name)?);
-            }
-            for generation in &self.state.generations {
-                generation.index.label_values(name, &mut values);
-            }
-            return Ok(values.into_iter().collect());
+        self.state.check_whole(range)?;
+        let mut values = Vec::new();
+        for block in self.blocks(range) {
+            values.extend(match matchers {
+                [] => block.label_values(name)?,
+                _ => block.values_of(name, &block.select(matchers)?, range)?,
+            });
         }
-        let mut stream = self.stream(matchers, range)?;
-        while let Some((labels, parts)) = stream.next_labels()? {
-            values.extend(labels.get(name).filter(|_| !parts.is_empty()).map(str::to_owned));
+        for generation in &self.state.generations {
+            match matchers {
+                [] => generation.index.label_values(name, &mut values),
+                _ => generation.values_of(name, matchers, range, self.lsn, &mut values)?,
+            }
         }
-        Ok(values.into_iter().collect())
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
     }
 
     fn metadata(&self) -> Result<Vec<Metadata>> {

@@ -1,6 +1,8 @@
 //! The short way to write and to ask.
 
-use tsq_core::{Appended, Db, Kind, Labels, Matcher, Result, Samples, Series, SeriesStream, Source, TimeRange};
+use tsq_core::{
+    Appended, Db, Kind, Labels, Matcher, Result, Samples, Series, SeriesStream, Source, TimeColumns, TimeRange,
+};
 use tsq_promql::{Answer, Engine, QueryError, QueryErrorKind, QueryOptions, parse_selector};
 
 /// Writing one sample and asking in PromQL.
@@ -91,7 +93,13 @@ pub trait SourceExt: Source + Sized {
     /// # Errors
     /// When stored data cannot be read.
     fn matching(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selected<'_>> {
-        Ok(Selected { stream: self.select(matchers, range)?, range, series: Vec::new().into_iter(), kinds: None })
+        Ok(Selected {
+            stream: self.select(matchers, range)?,
+            range,
+            series: Vec::new().into_iter(),
+            kinds: None,
+            times: TimeColumns::default(),
+        })
     }
 }
 
@@ -105,6 +113,7 @@ pub struct Selected<'a> {
     series: std::vec::IntoIter<Series>,
     /// The series being given out and the kinds still to come.
     kinds: Option<(Series, std::vec::IntoIter<Kind>)>,
+    times: TimeColumns,
 }
 
 /// Series fetched at once.
@@ -117,7 +126,7 @@ impl Selected<'_> {
                 && let Some(kind) = kinds.next()
             {
                 let mut samples = Samples::default();
-                series.read(kind, self.range, &mut samples)?;
+                series.read_with(kind, self.range, &mut self.times, &mut samples)?;
                 if !samples.is_empty() {
                     return Ok(Some((series.labels().clone(), kind, samples)));
                 }

@@ -18,10 +18,12 @@ mod series;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod times;
 mod verify;
 mod writer;
 
 pub use format::{BlockId, BlockMeta};
+pub use times::TimeColumns;
 
 pub(crate) use chunks::ChunkMeta;
 pub(crate) use format::{BlockSpec, Section};

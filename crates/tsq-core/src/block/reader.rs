@@ -1,5 +1,6 @@
 //! Reads a mapped block. Opening touches header, footer and the table of page CRCs; pages are verified as they are used.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use super::chunks::{COLUMN_LEN, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn}
 use super::format::{BlockMeta, HEADER_LEN, Section, SectionId, Sections, decode_footer, decode_header};
 use super::pages::PageReader;
 use super::series::SeriesReader;
+use super::times::TimeColumns;
 use crate::batch::{Exemplar, Metadata};
 use crate::codec::varint::Cursor;
-use crate::codec::{ColumnMut, decode};
+use crate::codec::{ColumnMut, decode, decode_rows, keep_rows};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::index::{Index, IndexSections, SeriesEntry};
@@ -91,33 +93,43 @@ impl BlockReader {
         Index::open(&self.pages, &self.index, self.meta.series as u32)
     }
 
-    /// Numbers of the series that pass all matchers and have a chunk that overlaps `range`, ascending, which is label
-    /// order. Cost follows the distinct values of the matchers' names and the series that match.
+    /// Numbers of the series that pass all matchers, ascending, which is label order. Cost follows the distinct values
+    /// of the matchers' names and the series that match.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
-    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u32>> {
-        if !self.meta.time_range().overlaps(&range) {
-            return Ok(Vec::new());
-        }
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Vec<u32>> {
+        self.index()?.select(matchers)
+    }
+
+    /// Values that any of the `series` with samples in `range` has for a label, sorted. No label set is put together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
+    pub(crate) fn values_of(&self, name: &str, series: &[u32], range: TimeRange) -> Result<Vec<String>> {
         let index = self.index()?;
-        let mut selected = index.select(matchers)?;
-        if range.min_ms <= self.meta.min_ms && self.meta.max_ms <= range.max_ms {
-            return Ok(selected);
-        }
+        let Some(pairs) = index.find_name(name)? else { return Ok(Vec::new()) };
+        let whole = self.lies_in(range);
         let mut cursor = index.series();
-        let mut chunks = Vec::new();
-        let mut kept = 0;
-        for at in 0..selected.len() {
-            chunks.clear();
-            self.entry_chunks(cursor.get(selected[at])?, &mut chunks)?;
-            if chunks.iter().any(|chunk: &ChunkMeta| chunk.time_range().overlaps(&range)) {
-                selected[kept] = selected[at];
-                kept += 1;
+        let mut found = Vec::new();
+        for &series in series {
+            let entry = cursor.get(series)?;
+            // Neighbours often have the same value.
+            let pair = entry.pairs.iter().find(|pair| pairs.contains(pair)).filter(|pair| found.last() != Some(*pair));
+            if let Some(&pair) = pair
+                && (whole || self.has_samples(entry, range)?)
+            {
+                found.push(pair);
             }
         }
-        selected.truncate(kept);
-        Ok(selected)
+        found.sort_unstable();
+        found.dedup();
+        index.values(&found)
+    }
+
+    /// Whether all samples lie in `range`.
+    pub(super) fn lies_in(&self, range: TimeRange) -> bool {
+        range.min_ms <= self.meta.min_ms && self.meta.max_ms <= range.max_ms
     }
 
     /// A cursor that reads labels and chunks of many series.
@@ -140,10 +152,28 @@ impl BlockReader {
     #[cfg(test)]
     pub(crate) fn chunks(&self, series: u32, out: &mut Vec<ChunkMeta>) -> Result<()> {
         let mut cursor = self.index()?.series();
-        self.entry_chunks(cursor.get(series)?, out)
+        self.entry_chunks(cursor.get(series)?, TimeRange::ALL, out)
     }
 
-    pub(super) fn entry_chunks(&self, entry: &SeriesEntry, out: &mut Vec<ChunkMeta>) -> Result<()> {
+    /// Appends those chunks of a series that overlap `range`.
+    pub(super) fn entry_chunks(&self, entry: &SeriesEntry, range: TimeRange, out: &mut Vec<ChunkMeta>) -> Result<()> {
+        self.visit_chunks(entry, |entry, times| {
+            if range.overlaps(&TimeRange::new(times.min, times.max)) {
+                let (kind, count) = (entry.kind, u32::from(times.rows));
+                out.push(ChunkMeta { kind, min_ms: times.min, max_ms: times.max, count, entry });
+            }
+        })
+    }
+
+    /// Whether a chunk of a series overlaps `range`.
+    fn has_samples(&self, entry: &SeriesEntry, range: TimeRange) -> Result<bool> {
+        let mut found = false;
+        self.visit_chunks(entry, |_, times| found |= range.overlaps(&TimeRange::new(times.min, times.max)))?;
+        Ok(found)
+    }
+
+    /// Calls `visit` with each chunk of a series and its time column.
+    fn visit_chunks(&self, entry: &SeriesEntry, mut visit: impl FnMut(ChunkEntry, &IntegerColumn)) -> Result<()> {
         let section = self.sections.get(SectionId::ChunkIndex);
         let bytes = self.pages.slice(section, entry.chunks_at, entry.chunks_len)?;
         let damaged = || self.pages.corrupt(section.offset + entry.chunks_at, "chunk index entry that is no entry");
@@ -152,13 +182,7 @@ impl BlockReader {
         for _ in 0..entry.chunks {
             let entry = ChunkEntry::decode(&mut end, &mut cursor).ok_or_else(damaged)?;
             let times = self.column(entry.times, ColumnUse::Times)?;
-            out.push(ChunkMeta {
-                kind: entry.kind,
-                min_ms: times.min,
-                max_ms: times.max,
-                count: u32::from(times.rows),
-                entry,
-            });
+            visit(entry, &times);
         }
         if cursor.is_empty() { Ok(()) } else { Err(damaged()) }
     }
@@ -172,7 +196,7 @@ impl BlockReader {
         column.map_err(|error| error.at(self.path(), section.offset + at))
     }
 
-    fn column(&self, number: u32, usage: ColumnUse) -> Result<IntegerColumn> {
+    pub(super) fn column(&self, number: u32, usage: ColumnUse) -> Result<IntegerColumn> {
         let column = self.any_column(number)?;
         if column.usage != usage {
             let at = self.sections.get(SectionId::Columns).offset + u64::from(number) * COLUMN_LEN as u64;
@@ -199,7 +223,36 @@ impl BlockReader {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged,
     /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq encoded it.
     pub(crate) fn read_chunk(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
-        let axes_len = self.read_axes(chunk, out)?;
+        Ok(self.read_axes(chunk, out)? + self.read_values(chunk, 0..chunk.count as usize, out)?)
+    }
+
+    /// Appends the samples of a chunk that lie in `range`, and only decodes what it must for that; gives the encoded
+    /// bytes it looked at. `times` gives, and keeps, the times. After an error `out` may hold some of the columns.
+    ///
+    /// # Errors
+    /// As [`BlockReader::read_chunk`].
+    pub(crate) fn read_chunk_in(
+        self: &Arc<Self>,
+        chunk: &ChunkMeta,
+        range: TimeRange,
+        times: &mut TimeColumns,
+        out: &mut Samples,
+    ) -> Result<u64> {
+        let rows = chunk.count as usize;
+        let (times, mut bytes) = times.get(self, chunk.entry.times, rows)?;
+        let wanted = times.rows_in(range);
+        if let Some(steps) = chunk.entry.steps {
+            let (start, steps) = (out.steps.len(), self.column(steps, ColumnUse::Steps)?);
+            self.read_column(&steps, rows, &mut out.steps)?;
+            keep_rows(&mut out.steps, start, &wanted);
+            bytes += u64::from(steps.len);
+        }
+        out.times.extend_from_slice(&times.rows()[wanted.clone()]);
+        Ok(bytes + self.read_values(chunk, wanted, out)?)
+    }
+
+    /// Appends values or histograms of some rows of a chunk, and gives the bytes of its payload.
+    fn read_values(&self, chunk: &ChunkMeta, wanted: Range<usize>, out: &mut Samples) -> Result<u64> {
         let entry = &chunk.entry;
         let (payload, at) = self.payload(entry.offset, entry.len)?;
         if let Some(column) = entry.column {
@@ -211,8 +264,9 @@ impl BlockReader {
             true => ColumnMut::Histograms(&mut out.histograms),
             false => ColumnMut::Floats(&mut out.values),
         };
-        decode(entry.codec, payload, chunk.count as usize, values).map_err(|error| error.at(self.path(), at))?;
-        Ok(axes_len + u64::from(entry.len))
+        let decoded = decode_rows(entry.codec, payload, chunk.count as usize, wanted, values);
+        decoded.map_err(|error| error.at(self.path(), at))?;
+        Ok(u64::from(entry.len))
     }
 
     pub(super) fn read_column(&self, column: &IntegerColumn, rows: usize, out: &mut Vec<i64>) -> Result<()> {

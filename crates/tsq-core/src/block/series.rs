@@ -1,11 +1,15 @@
 //! Reads the series of a block one after another. Neighbours have most labels in common, so that decoded labels are
 //! kept for a while.
 
+use std::ops::Range;
+
 use super::chunks::ChunkMeta;
 use super::reader::BlockReader;
-use crate::error::Result;
+use crate::codec::varint::len_u64;
+use crate::error::{Error, Result};
 use crate::index::{PairCursor, SeriesCursor};
 use crate::labels::Labels;
+use crate::sample::TimeRange;
 
 /// Labels that are kept decoded; a power of two.
 const KEPT: usize = 256;
@@ -16,22 +20,34 @@ pub(crate) struct SeriesReader<'a> {
     block: &'a BlockReader,
     pairs: PairCursor<'a>,
     cursor: SeriesCursor<'a>,
-    /// By the low bits of their number: pairs and their canonical bytes.
-    kept: Vec<(u32, Vec<u8>)>,
+    /// By the low bits of their number.
+    kept: Vec<Kept>,
     canonical: Vec<u8>,
+}
+
+/// A decoded label.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    pair: u32,
+    /// Length of the name; 0 for no label.
+    name_len: usize,
+    /// What `push_pair` writes for it.
+    bytes: Vec<u8>,
+}
+
+impl Kept {
+    /// Where the name lies in `bytes`.
+    fn name(&self) -> Range<usize> {
+        let head = len_u64(self.name_len as u64);
+        head..head + self.name_len
+    }
 }
 
 impl<'a> SeriesReader<'a> {
     pub(super) fn new(block: &'a BlockReader) -> Result<Self> {
         let index = block.index()?;
         let cursor = index.series();
-        Ok(Self {
-            block,
-            pairs: index.pairs(),
-            cursor,
-            kept: vec![(u32::MAX, Vec::new()); KEPT],
-            canonical: Vec::new(),
-        })
+        Ok(Self { block, pairs: index.pairs(), cursor, kept: vec![Kept::default(); KEPT], canonical: Vec::new() })
     }
 
     /// Labels of a series.
@@ -40,16 +56,27 @@ impl<'a> SeriesReader<'a> {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn labels(&mut self, series: u32) -> Result<Labels> {
         self.canonical.clear();
+        // Where the name before lies in `canonical`.
+        let mut last = 0..0;
         for pair in &self.cursor.get(series)?.pairs {
-            let (kept, bytes) = &mut self.kept[*pair as usize % KEPT];
-            if kept != pair || bytes.is_empty() {
-                bytes.clear();
-                self.pairs.append(*pair, bytes)?;
-                *kept = *pair;
+            let kept = &mut self.kept[*pair as usize % KEPT];
+            if kept.pair != *pair || kept.name_len == 0 {
+                kept.bytes.clear();
+                kept.name_len = 0;
+                kept.name_len = self.pairs.append(*pair, &mut kept.bytes)?.len();
+                kept.pair = *pair;
             }
-            self.canonical.extend_from_slice(bytes);
+            let name = kept.name();
+            if self.canonical[last] >= kept.bytes[name.clone()] {
+                return Err(Error::corrupt("series with unsorted labels").in_file(self.block.path()));
+            }
+            let at = self.canonical.len();
+            last = at + name.start..at + name.end;
+            self.canonical.extend_from_slice(&kept.bytes);
         }
-        Labels::from_canonical(&self.canonical).map_err(|error| error.in_file(self.block.path()))
+        // SAFETY: `append` wrote each label with `push_pair` and found its name and value not empty; the loop found
+        // the names strictly ascending.
+        Ok(unsafe { Labels::from_pushed(&self.canonical) })
     }
 
     /// Appends the chunks of a series in the order of writing.
@@ -57,6 +84,14 @@ impl<'a> SeriesReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn chunks(&mut self, series: u32, out: &mut Vec<ChunkMeta>) -> Result<()> {
-        self.block.entry_chunks(self.cursor.get(series)?, out)
+        self.chunks_in(series, TimeRange::ALL, out)
+    }
+
+    /// Appends the chunks of a series that overlap `range`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
+    pub(crate) fn chunks_in(&mut self, series: u32, range: TimeRange, out: &mut Vec<ChunkMeta>) -> Result<()> {
+        self.block.entry_chunks(self.cursor.get(series)?, range, out)
     }
 }

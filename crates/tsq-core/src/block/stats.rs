@@ -7,6 +7,7 @@ use super::chunks::{COLUMN_LEN, ColumnUse};
 use super::format::SectionId;
 use crate::codec;
 use crate::error::Result;
+use crate::sample::TimeRange;
 
 /// Use of one codec in a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl BlockReader {
         let mut chunks = Vec::new();
         for series in 0..self.meta.series as u32 {
             chunks.clear();
-            self.entry_chunks(cursor.get(series)?, &mut chunks)?;
+            self.entry_chunks(cursor.get(series)?, TimeRange::ALL, &mut chunks)?;
             for chunk in chunks.iter().filter(|chunk| chunk.entry.column.unwrap_or(0) == 0) {
                 stats.count(chunk.entry.codec, u64::from(chunk.count), u64::from(chunk.entry.len));
                 values += u64::from(chunk.entry.len);

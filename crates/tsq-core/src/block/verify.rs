@@ -4,7 +4,7 @@ use super::chunks::{ChunkMeta, ColumnUse, IntegerColumn};
 use super::format::{HEADER_LEN, decode_footer, decode_header};
 use super::reader::BlockReader;
 use crate::error::{Error, Result};
-use crate::sample::Samples;
+use crate::sample::{Samples, TimeRange};
 
 /// Findings of one block that are reported; a damaged disk may have many.
 pub(super) const FINDINGS_MAX: usize = 100;
@@ -66,7 +66,7 @@ impl BlockReader {
             }
             chunks_end += entry.chunks_len;
             chunks.clear();
-            self.entry_chunks(entry, &mut chunks)?;
+            self.entry_chunks(entry, TimeRange::ALL, &mut chunks)?;
             for chunk in &chunks {
                 self.verify_chunk(series, chunk, &mut samples)?;
                 totals.chunks += 1;

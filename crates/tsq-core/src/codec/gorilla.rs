@@ -10,6 +10,8 @@
 //! ~~~
 //! The encoder keeps the window while that is cheaper, and until it wastes [`WINDOW_WASTE_MAX`] bits.
 
+use std::ops::Range;
+
 use super::bits::{BitReader, BitSink, BitWriter, PEEK_BITS};
 use super::{Codec, Column, ColumnMut, ColumnType, cut_short};
 use crate::error::{Error, Result};
@@ -46,13 +48,19 @@ impl Codec for Gorilla {
     }
 
     fn decode(&self, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()> {
+        self.decode_rows(data, rows, 0..rows, out)
+    }
+
+    /// Rows after the last wanted one are not looked at.
+    fn decode_rows(&self, data: &[u8], rows: usize, wanted: Range<usize>, out: ColumnMut<'_>) -> Result<()> {
         let ColumnMut::Floats(out) = out else { unreachable!("the column is of the codec's type") };
         if rows > data.len() * 8 {
             return Err(cut_short("gorilla"));
         }
+        let mut decoder = Decoder { reader: BitReader::new(data), state: XorState::default() };
         let start = out.len();
-        out.resize(start + rows, 0.0);
-        let result = decode_into(data, &mut out[start..]);
+        out.resize(start + wanted.len(), 0.0);
+        let result = decoder.skip(wanted.start).and_then(|()| decoder.fill(&mut out[start..]));
         if result.is_err() {
             out.truncate(start);
         }
@@ -60,24 +68,47 @@ impl Codec for Gorilla {
     }
 }
 
-fn decode_into(data: &[u8], out: &mut [f64]) -> Result<()> {
-    let mut reader = BitReader::new(data);
-    let mut state = XorState::default();
-    let mut index = 0;
-    while index < out.len() {
-        let word = reader.peek();
-        if word >> 63 == 0 {
-            let run = word.leading_zeros().min(PEEK_BITS);
-            let end = out.len().min(index + run as usize);
-            out[index..end].fill(f64::from_bits(state.last));
-            reader.skip((end - index) as u32);
-            index = end;
-        } else {
-            out[index] = f64::from_bits(state.take_changed(word, &mut reader)?);
-            index += 1;
+/// Takes values one after another.
+struct Decoder<'a> {
+    reader: BitReader<'a>,
+    state: XorState,
+}
+
+impl Decoder<'_> {
+    /// Passes over some values.
+    fn skip(&mut self, mut rows: usize) -> Result<()> {
+        while rows > 0 {
+            let word = self.reader.peek();
+            if word >> 63 == 0 {
+                let run = rows.min(word.leading_zeros().min(PEEK_BITS) as usize);
+                self.reader.skip(run as u32);
+                rows -= run;
+            } else {
+                self.state.take_changed(word, &mut self.reader)?;
+                rows -= 1;
+            }
         }
+        Ok(())
     }
-    if reader.overran() { Err(cut_short("gorilla")) } else { Ok(()) }
+
+    /// Takes as many values as `out` has room for.
+    fn fill(&mut self, out: &mut [f64]) -> Result<()> {
+        let mut index = 0;
+        while index < out.len() {
+            let word = self.reader.peek();
+            if word >> 63 == 0 {
+                let run = word.leading_zeros().min(PEEK_BITS);
+                let end = out.len().min(index + run as usize);
+                out[index..end].fill(f64::from_bits(self.state.last));
+                self.reader.skip((end - index) as u32);
+                index = end;
+            } else {
+                out[index] = f64::from_bits(self.state.take_changed(word, &mut self.reader)?);
+                index += 1;
+            }
+        }
+        if self.reader.overran() { Err(cut_short("gorilla")) } else { Ok(()) }
+    }
 }
 
 /// The bits that may change from one value to the next.

@@ -15,6 +15,7 @@ pub(crate) mod varint;
 pub(crate) use open::{OpenChunk, decode_prefix};
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::histogram::Histogram;
@@ -59,7 +60,37 @@ pub(crate) enum ColumnMut<'a> {
     Histograms(&'a mut Vec<Histogram>),
 }
 
+/// Of the rows from `start` on keeps the wanted ones, which are counted from there.
+pub(crate) fn keep_rows<T>(column: &mut Vec<T>, start: usize, wanted: &Range<usize>) {
+    column.truncate(start + wanted.end);
+    column.drain(start..start + wanted.start);
+}
+
 impl ColumnMut<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Integers(column) => column.len(),
+            Self::Floats(column) => column.len(),
+            Self::Histograms(column) => column.len(),
+        }
+    }
+
+    fn reborrow(&mut self) -> ColumnMut<'_> {
+        match self {
+            Self::Integers(column) => ColumnMut::Integers(column),
+            Self::Floats(column) => ColumnMut::Floats(column),
+            Self::Histograms(column) => ColumnMut::Histograms(column),
+        }
+    }
+
+    fn keep_rows(&mut self, start: usize, wanted: &Range<usize>) {
+        match self {
+            Self::Integers(column) => keep_rows(column, start, wanted),
+            Self::Floats(column) => keep_rows(column, start, wanted),
+            Self::Histograms(column) => keep_rows(column, start, wanted),
+        }
+    }
+
     fn column_type(&self) -> ColumnType {
         match self {
             Self::Integers(_) => ColumnType::Integers,
@@ -86,6 +117,14 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
     /// Appends `rows` decoded rows to `out`; never panics, whatever `data` holds. At most
     /// [`CHUNK_SAMPLES_MAX`] rows are asked for. After an error `out` is as before.
     fn decode(&self, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()>;
+    /// As [`Codec::decode`], but only appends the `wanted` ones of the rows. Codecs that can do with less than decoding
+    /// all of them say how.
+    fn decode_rows(&self, data: &[u8], rows: usize, wanted: Range<usize>, mut out: ColumnMut<'_>) -> Result<()> {
+        let start = out.len();
+        self.decode(data, rows, out.reborrow())?;
+        out.keep_rows(start, &wanted);
+        Ok(())
+    }
 }
 
 /// Appends the encoding of a column and says which codec it took.
@@ -105,12 +144,20 @@ pub(crate) fn encode(column: Column<'_>, out: &mut Vec<u8>) -> u8 {
 /// # Errors
 /// [`ErrorKind::UnsupportedFormat`] for a codec this version does not know, [`ErrorKind::Corrupt`] for damaged bytes.
 pub(crate) fn decode(id: u8, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()> {
+    decode_rows(id, data, rows, 0..rows, out)
+}
+
+/// Appends the `wanted` ones of the `rows` rows of an encoded column to `out`.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_rows(id: u8, data: &[u8], rows: usize, wanted: Range<usize>, out: ColumnMut<'_>) -> Result<()> {
     let codec = by_id(id)?;
     if codec.column_type() != out.column_type() {
         let (name, want) = (codec.name(), out.column_type());
         return Err(Error::corrupt(format!("codec {name} cannot hold a column of {want:?}")));
     }
-    codec.decode(data, rows, out)
+    if wanted.len() == rows { codec.decode(data, rows, out) } else { codec.decode_rows(data, rows, wanted, out) }
 }
 
 /// The codec with this id on disk.
@@ -159,6 +206,11 @@ mod tests {
         let failed = codec.decode(data, rows, out).is_err();
         let len = integers.len().max(floats.len()).max(histograms.len());
         assert_eq!(len, if failed { 1 } else { rows + 1 }, "{}", codec.name());
+        let mut floats = vec![7.0];
+        if codec.column_type() == ColumnType::Floats {
+            let failed = codec.decode_rows(data, rows, rows / 2..rows, ColumnMut::Floats(&mut floats)).is_err();
+            assert_eq!(floats.len(), if failed { 1 } else { rows - rows / 2 + 1 }, "{}", codec.name());
+        }
     }
 
     fn damage(codec: &dyn Codec, data: &[u8], rows: usize, seed: u64) {
@@ -175,6 +227,12 @@ mod tests {
         }
     }
 
+    /// Any part of so many rows.
+    fn some_rows(rows: usize, seed: u64) -> Range<usize> {
+        let start = seed as usize % (rows + 1);
+        start..start + (seed >> 32) as usize % (rows - start + 1)
+    }
+
     fn check_floats(want: &[f64], seed: u64) {
         for codec in CODECS.iter().filter(|codec| codec.column_type() == ColumnType::Floats) {
             if !codec.accepts(Column::Floats(want)) {
@@ -185,6 +243,9 @@ mod tests {
             codec.decode(&data, want.len(), ColumnMut::Floats(&mut got)).unwrap();
             let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&got), bits(want), "codec {}", codec.name());
+            let wanted = some_rows(want.len(), seed);
+            codec.decode_rows(&data, want.len(), wanted.clone(), ColumnMut::Floats(&mut got)).unwrap();
+            assert_eq!(bits(&got[want.len()..]), bits(&want[wanted]), "codec {}", codec.name());
             damage(*codec, &data, want.len(), seed);
         }
     }
@@ -198,6 +259,9 @@ mod tests {
             let mut got = vec![];
             codec.decode(&data, want.len(), ColumnMut::Integers(&mut got)).unwrap();
             assert_eq!(got, want, "codec {}", codec.name());
+            let wanted = some_rows(want.len(), seed);
+            codec.decode_rows(&data, want.len(), wanted.clone(), ColumnMut::Integers(&mut got)).unwrap();
+            assert_eq!(got[want.len()..], want[wanted], "codec {}", codec.name());
             damage(*codec, &data, want.len(), seed);
         }
     }

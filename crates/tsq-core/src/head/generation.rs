@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
 use super::data::{Counts, Pushed, SampleValue, SeriesData, finish};
@@ -176,6 +176,33 @@ impl Generation {
         data.read(kind, range, counts, out)?;
         drop(shard);
         finish(kind, range, out);
+        Ok(())
+    }
+
+    /// Adds the values that series which pass the matchers and have visible samples in a range have for a label, each
+    /// once.
+    pub(crate) fn values_of(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        lsn: u64,
+        out: &mut Vec<String>,
+    ) -> Result<()> {
+        let (mut known, mut view) = (HashSet::new(), UndoView::default());
+        let mut samples = Samples::default();
+        for series in self.index.select(matchers) {
+            let new = self.index.label_value(series, name, |number, value| {
+                (!known.contains(&number)).then(|| (number, value.to_owned()))
+            });
+            let Some((number, value)) = new.flatten() else { continue };
+            samples.clear();
+            self.read(series, self.index.kind(series), range, lsn, &mut view, &mut samples)?;
+            if !samples.is_empty() {
+                known.insert(number);
+                out.push(value);
+            }
+        }
         Ok(())
     }
 

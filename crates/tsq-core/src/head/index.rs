@@ -290,9 +290,18 @@ impl SeriesIndex {
     }
 
     /// Adds the values of one label.
-    pub(crate) fn label_values(&self, name: &str, out: &mut BTreeSet<String>) {
+    pub(crate) fn label_values(&self, name: &str, out: &mut Vec<String>) {
         let symbols = self.symbols.read();
         out.extend(symbols.pairs_of(name).iter().map(|&pair| symbols.pair(pair).1.to_owned()));
+    }
+
+    /// The value of a label of a series, behind a number that tells it from the other values of that label.
+    pub(crate) fn label_value<T>(&self, series: SeriesRef, name: &str, read: impl FnOnce(u32, &str) -> T) -> Option<T> {
+        let symbols = self.symbols.read();
+        let shard = self.shards[self.shard_of(series)].read();
+        let labels = shard.label_pairs(self.slot_of(series)).iter().map(|&pair| (pair, symbols.pair(pair)));
+        let found = labels.into_iter().find(|(_, (label, _))| *label == name);
+        found.map(|(pair, (_, value))| read(pair, value))
     }
 
     /// Sorts series by labels, then kind.

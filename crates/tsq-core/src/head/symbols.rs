@@ -31,7 +31,10 @@ impl Symbols {
     fn string(&self, id: u32) -> &str {
         let id = id as usize;
         let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
-        std::str::from_utf8(&self.text[start..self.ends[id] as usize]).expect("only strings are interned")
+        let text = &self.text[start..self.ends[id] as usize];
+        // SAFETY: `text` holds whole strings one behind the other, and `ends` where each of them ends; nothing else
+        // ever writes to the two.
+        unsafe { std::str::from_utf8_unchecked(text) }
     }
 
     fn find_string(&self, text: &str) -> Option<u32> {

@@ -117,6 +117,12 @@ impl<'a> Index<'a> {
         Ok(values)
     }
 
+    /// The values of ascending pairs.
+    pub(crate) fn values(&self, pairs: &[u32]) -> Result<Vec<String>> {
+        let mut cursor = self.values.cursor();
+        pairs.iter().map(|pair| cursor.get(*pair).map(str::to_owned)).collect()
+    }
+
     /// The pair of a name with this value.
     pub(crate) fn find_value(&self, pairs: &Range<u32>, value: &str) -> Result<Option<u32>> {
         let pair = self.values.lower_bound(pairs.start, pairs.end, value)?;
@@ -165,8 +171,9 @@ pub(crate) struct PairCursor<'a> {
 }
 
 impl PairCursor<'_> {
-    /// Appends the canonical bytes of a label. After an error `out` is as before.
-    pub(crate) fn append(&mut self, pair: u32, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends the canonical bytes of a label and returns its name, which like the value is not empty. After an error
+    /// `out` is as before.
+    pub(crate) fn append(&mut self, pair: u32, out: &mut Vec<u8>) -> Result<&str> {
         let known = self.names.iter().position(|(pairs, _)| pairs.contains(&pair));
         let known = match known {
             Some(known) => known,
@@ -177,8 +184,11 @@ impl PairCursor<'_> {
         if name.len().max(value.len()) >= TEXT_MAX {
             return Err(self.index.damaged("label of more than 256 MiB"));
         }
+        if name.is_empty() || value.is_empty() {
+            return Err(self.index.damaged("label without a name or a value"));
+        }
         push_pair(out, name, value);
-        Ok(())
+        Ok(name)
     }
 
     fn learn(&mut self, pair: u32) -> Result<usize> {

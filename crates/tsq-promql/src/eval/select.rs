@@ -33,6 +33,8 @@ pub(crate) struct Selection<'q> {
     /// Where reading is counted for `explain`.
     reads: Option<Arc<Reads>>,
     is_slow: bool,
+    /// What reads small batches: what it keeps serves the next ones.
+    worker: Box<Worker>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,8 @@ impl<'q> Selection<'q> {
     ) -> Self {
         let range = TimeRange::new(after_ms.saturating_add(1), to_ms);
         let reads = query.recorder.as_ref().and_then(Recorder::reads);
-        Self { query, matchers: matchers.into(), range, finds_resets: false, stream: None, reads, is_slow: false }
+        let (matchers, worker) = (matchers.into(), Box::default());
+        Self { query, matchers, range, finds_resets: false, stream: None, reads, is_slow: false, worker }
     }
 
     /// What a function makes of the next series, in label order; `None` at the end.
@@ -72,7 +75,10 @@ impl<'q> Selection<'q> {
         self.query.counters.series.fetch_add(series.len() as u64, Ordering::Relaxed);
         let begin = Instant::now();
         let read_ns = self.reads.as_ref().map_or(0, |reads| reads.nanoseconds());
-        let rows = if threads == 1 { read_all(&series, &read) } else { read_parallel(&series, threads, &read) };
+        let rows = match threads {
+            1 => read_all(&mut self.worker, &series, &read),
+            _ => read_parallel(&series, threads, &read),
+        };
         if let Some(reads) = &self.reads {
             reads.share(read_ns, threads);
         }
@@ -100,15 +106,15 @@ impl<'q> Selection<'q> {
 
 type ReadRow<'r> = &'r (dyn Fn(&mut Worker, &Series) -> Result<Option<Row>> + Sync);
 
-fn read_all(series: &[Series], read: ReadRow<'_>) -> Result<Vec<Row>> {
-    let mut worker = Worker::default();
-    series.iter().filter_map(|series| read(&mut worker, series).transpose()).collect()
+fn read_all(worker: &mut Worker, series: &[Series], read: ReadRow<'_>) -> Result<Vec<Row>> {
+    series.iter().filter_map(|series| read(worker, series).transpose()).collect()
 }
 
 fn read_parallel(series: &[Series], threads: usize, read: ReadRow<'_>) -> Result<Vec<Row>> {
     let parts = std::thread::scope(|scope| {
         let parts = series.chunks(series.len().div_ceil(threads));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(move || read_all(part, read))).collect();
+        let workers: Vec<_> =
+            parts.map(|part| scope.spawn(move || read_all(&mut Worker::default(), part, read))).collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

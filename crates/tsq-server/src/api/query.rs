@@ -121,6 +121,7 @@ fn write_value(
         Value::Matrix(_) => "matrix",
     };
     let out = &mut answer.data;
+    out.reserve(likely_bytes(&value));
     out.extend_from_slice(format!(r#"{{"resultType":"{kind}","result":"#).as_bytes());
     match value {
         Value::Scalar { time_ms, value } => json::scalar(out, time_ms, value),
@@ -137,6 +138,21 @@ fn write_value(
         explain::write(answer, plan);
     }
     answer.data.push(b'}');
+}
+
+/// About as many bytes as a value takes in JSON, so that most answers are written without moving them; at most 64 MiB.
+fn likely_bytes(value: &Value) -> usize {
+    const FRAME: usize = 64;
+    const SAMPLE: usize = 36;
+    let labels = |labels: &tsq::Labels| FRAME + 2 * labels.as_bytes().len();
+    let bytes: usize = match value {
+        Value::Scalar { .. } | Value::String { .. } => 0,
+        Value::Vector(elements) => elements.iter().map(|element| labels(&element.labels) + SAMPLE).sum(),
+        Value::Matrix(series) => {
+            series.iter().map(|series| labels(&series.labels) + SAMPLE * series.floats.len()).sum()
+        }
+    };
+    (2 * FRAME + bytes).min(64 << 20)
 }
 
 fn truncate(value: &mut Value, limit: usize) -> bool {

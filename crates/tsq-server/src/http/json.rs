@@ -9,13 +9,21 @@ use tsq::{CUSTOM_BUCKETS_SCHEMA, Exemplar, Histogram, Labels};
 
 /// A quoted string.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let must_escape = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
     out.push(b'"');
+    // Nearly no text needs an escape, and to find out goes many bytes at a time.
+    if text.bytes().fold(false, |found, byte| found | must_escape(byte)) {
+        escaped(out, text, must_escape);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str, must_escape: impl Fn(u8) -> bool) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut start = 0;
-    for (at, &byte) in text.as_bytes().iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
+    for (at, &byte) in text.as_bytes().iter().enumerate().filter(|(_, byte)| must_escape(**byte)) {
         out.extend_from_slice(&text.as_bytes()[start..at]);
         start = at + 1;
         match byte {
@@ -23,18 +31,13 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            _ => out.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]),
+            _ => {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
         }
     }
     out.extend_from_slice(&text.as_bytes()[start..]);
-    out.push(b'"');
 }
 
 /// `[item,item]`; `item` writes one.
@@ -68,8 +71,8 @@ pub(crate) fn labels(out: &mut Vec<u8>, labels: &Labels) {
     out.push(b'}');
 }
 
-fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    write!(out, "{value}").expect("writing to memory does not fail");
+fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Seconds with three decimals, or none for whole seconds: `1.500`.
@@ -78,9 +81,11 @@ pub(crate) fn time(out: &mut Vec<u8>, time_ms: i64) {
         out.push(b'-');
     }
     let ms = time_ms.unsigned_abs();
-    display(out, ms / 1000);
-    if !ms.is_multiple_of(1000) {
-        write!(out, ".{:03}", ms % 1000).expect("writing to memory does not fail");
+    integer(out, ms / 1000);
+    let ms = (ms % 1000) as u16;
+    if ms != 0 {
+        let digit = |of: u16| b'0' + (of % 10) as u8;
+        out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms)]);
     }
 }
 
@@ -97,12 +102,16 @@ fn short_time(out: &mut Vec<u8>, time_ms: i64) {
 
 /// The shortest decimal form that reads back as the same float, never with an exponent.
 fn plain_float(out: &mut Vec<u8>, value: f64) {
-    if value.is_infinite() {
+    let size = value.abs();
+    if size < 1e15 && value as i64 as f64 == value && (value != 0.0 || value.is_sign_positive()) {
+        integer(out, value as i64);
+    } else if (1e-4..1e15).contains(&size) {
+        // Here it writes no exponent, nor `.0`: whole numbers are done.
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
-    } else if value.fract() == 0.0 && value.abs() < 1e15 && (value != 0.0 || value.is_sign_positive()) {
-        display(out, value as i64);
     } else {
-        display(out, value);
+        write!(out, "{value}").expect("writing to memory does not fail");
     }
 }
 
@@ -168,7 +177,9 @@ fn histogram(out: &mut Vec<u8>, value: &Histogram) {
     let mut separator: &[u8] = b",\"buckets\":[";
     for bucket in buckets(value).into_iter().filter(|bucket| bucket.count != 0.0) {
         out.extend_from_slice(separator);
-        write!(out, "[{},", bucket.rule).expect("writing to memory does not fail");
+        out.push(b'[');
+        integer(out, bucket.rule);
+        out.push(b',');
         quoted_float(out, bucket.low);
         out.push(b',');
         quoted_float(out, bucket.high);
@@ -289,12 +300,33 @@ mod tests {
             (1e21, "1e+21"),
             (-2.5e300, "-2.5e+300"),
             (5e-324, "5e-324"),
+            (f64::from(3.628_334_f32), "3.6283340454101562"),
             (f64::NAN, "NaN"),
             (tsq::stale_nan(), "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
         ] {
             assert_eq!(shown(|out| float(out, value)), want);
+        }
+    }
+
+    #[test]
+    fn floats_of_all_sizes_are_as_short_as_can_be() {
+        let mut bits = 0x1234_5678_9abc_def1_u64;
+        for exponent in -1074..1024 {
+            for _ in 0..8 {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let mantissa = 1.0 + (bits >> 12) as f64 / (1_u64 << 52) as f64;
+                for value in [mantissa * 2_f64.powi(exponent), (mantissa * 100.0).round() * 2_f64.powi(exponent)] {
+                    if value.is_finite() {
+                        let text = shown(|out| plain_float(out, value));
+                        // Of two decimals at the same distance either may be meant.
+                        assert_eq!((text.len(), text.parse()), (value.to_string().len(), Ok(value)));
+                        assert_eq!(shown(|out| plain_float(out, -value)), format!("-{text}"));
+                        assert_eq!(shown(|out| float(out, value)).parse(), Ok(value));
+                    }
+                }
+            }
         }
     }
 

@@ -1,0 +1,68 @@
+//! Decoded time columns. Series of one scrape share their times, so that what was decoded for one serves the next ones.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::chunks::ColumnUse;
+use super::reader::BlockReader;
+use crate::error::Result;
+use crate::sample::TimeRange;
+
+/// Columns that are kept, each of at most 8 KiB; a power of two.
+const KEPT: usize = 64;
+
+/// Keeps the time columns decoded last, while the samples of many series are read one after another. At most half a
+/// MiB, and whatever keeps the blocks mapped that they are from.
+#[derive(Debug, Default)]
+pub struct TimeColumns(Vec<TimeColumn>);
+
+/// A decoded time column.
+#[derive(Debug, Default)]
+pub(crate) struct TimeColumn {
+    /// Where it is from: a block, which it keeps alive so that no other one takes its address, and the number.
+    source: Option<(Arc<BlockReader>, u32)>,
+    times: Vec<i64>,
+    is_ascending: bool,
+}
+
+impl TimeColumns {
+    /// The column of a block with this number, which must have so many rows, and the encoded bytes that had to be
+    /// decoded for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
+    pub(super) fn get(&mut self, block: &Arc<BlockReader>, number: u32, rows: usize) -> Result<(&TimeColumn, u64)> {
+        if self.0.is_empty() {
+            self.0.resize_with(KEPT, TimeColumn::default);
+        }
+        let kept = &mut self.0[number as usize % KEPT];
+        let is_wanted = |(from, of): &(Arc<BlockReader>, u32)| *of == number && Arc::ptr_eq(from, block);
+        if kept.source.as_ref().is_some_and(is_wanted) && kept.times.len() == rows {
+            return Ok((kept, 0));
+        }
+        let column = block.column(number, ColumnUse::Times)?;
+        kept.source = None;
+        kept.times.clear();
+        block.read_column(&column, rows, &mut kept.times)?;
+        kept.is_ascending = kept.times.is_sorted();
+        kept.source = Some((Arc::clone(block), number));
+        Ok((kept, u64::from(column.len)))
+    }
+}
+
+impl TimeColumn {
+    /// All times.
+    pub(super) fn rows(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// The rows that lie in a range; all of them where the times are out of order.
+    pub(super) fn rows_in(&self, range: TimeRange) -> Range<usize> {
+        if !self.is_ascending {
+            return 0..self.times.len();
+        }
+        let start = self.times.partition_point(|&time| time < range.min_ms);
+        let end = self.times.partition_point(|&time| time <= range.max_ms);
+        start..end.max(start)
+    }
+}
