@@ -6,9 +6,10 @@ use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use crate::batch::{Appended, Batch, Entry, LabelSource, RejectReason, Rejection};
 use crate::disk::Space;
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::{GenShard, Generation, Pushed, SampleValue, SeriesRef};
+use crate::head::{GenShard, Generation, HeadSample, Pushed, SampleValue, SeriesRef};
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::options::Options;
+use crate::sample::push_start;
 use crate::store::{Counters, State, Store};
 use crate::wal::{self, BatchRecord, Definition, RecordType, Wal};
 
@@ -64,8 +65,8 @@ impl Store {
 
     fn check_size(&self, batch: &Batch) -> Result<()> {
         let histograms: usize = batch.histograms.iter().map(crate::histogram::Histogram::memory).sum();
-        let bytes =
-            batch.label_bytes.len() + (batch.times.len() + batch.steps.len() + batch.values.len()) * 8 + histograms;
+        let numbers = batch.times.len() + batch.steps.len() + batch.values.len() + batch.starts.len();
+        let bytes = batch.label_bytes.len() + numbers * 8 + histograms;
         let limit = self.options.limits.batch_bytes;
         if bytes > limit {
             let message = format!("the batch holds {bytes} bytes, {limit} are allowed (limits.batch_bytes)");
@@ -273,10 +274,11 @@ impl Store {
             let kind = entry.kind;
             for _ in 0..entry.samples {
                 let time_ms = batch.times[time];
+                let start_ms = batch.starts.get(time).copied().unwrap_or(0);
                 time += 1;
                 let sample_step = if kind.has_step() { batch.steps[step] } else { 0 };
                 step += usize::from(kind.has_step());
-                let sample = if kind.is_histogram() {
+                let sample_value = if kind.is_histogram() {
                     histogram += 1;
                     SampleValue::Histogram(&batch.histograms[histogram - 1])
                 } else {
@@ -284,7 +286,7 @@ impl Store {
                     SampleValue::Float(batch.values[value - 1])
                 };
                 let Some(series) = *series else { continue };
-                if let Err((reason, message)) = self.check_sample(&bounds, time_ms, sample) {
+                if let Err((reason, message)) = self.check_sample(&bounds, time_ms, sample_value) {
                     let labels = index.labels(series, &mut scratch.builder);
                     reject(appended, reason, format!("series {labels}: {message}"), 1);
                     continue;
@@ -292,7 +294,8 @@ impl Store {
                 let shard = shards[index.shard_of(series)].as_mut().expect("the shards of all series are locked");
                 let slot = index.slot_of(series);
                 let define = || generation.next_log_ref();
-                let (pushed, log_ref, defined) = shard.push(slot, kind, time_ms, sample_step, sample, define);
+                let sample = HeadSample { time_ms, step: sample_step, start_ms, value: sample_value };
+                let (pushed, log_ref, defined) = shard.push(slot, kind, &sample, define);
                 match pushed {
                     Pushed::Conflict => {
                         let labels = index.labels(series, &mut scratch.builder);
@@ -310,16 +313,17 @@ impl Store {
                         let group = &mut scratch.record.groups[kind as usize];
                         group.refs.push(log_ref);
                         group.times.push(time_ms);
+                        push_start(&mut group.starts, group.times.len(), start_ms);
                         if kind.has_step() {
                             group.steps.push(sample_step);
                         }
-                        match sample {
+                        match sample_value {
                             SampleValue::Float(value) => group.values.push(value),
                             SampleValue::Histogram(histogram) => group.histograms.push(histogram.clone()),
                         }
                     }
                 }
-                match sample {
+                match sample_value {
                     SampleValue::Float(_) => appended.floats += 1,
                     SampleValue::Histogram(_) => appended.histograms += 1,
                 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta};
-use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, OpenChunk, decode_prefix};
+use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, Columns, OpenChunk, decode_prefix};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
 use crate::labels::Labels;
@@ -70,7 +70,7 @@ pub fn decode_integers(codec: &str, data: &[u8], rows: usize, out: &mut Vec<i64>
 pub fn push_open_chunk(times: &[i64], values: &[f64]) -> Vec<u8> {
     let mut chunk = OpenChunk::default();
     for (time, value) in times.iter().zip(values) {
-        chunk.push(*time, None, *value);
+        chunk.push(*time, None, None, *value);
     }
     chunk.bytes().to_vec()
 }
@@ -81,7 +81,7 @@ pub fn push_open_chunk(times: &[i64], values: &[f64]) -> Vec<u8> {
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) for damaged bytes.
 pub fn decode_open_chunk(bytes: &[u8], count: usize, out: &mut Samples) -> Result<()> {
     out.clear();
-    decode_prefix(bytes, false, count, out)
+    decode_prefix(bytes, Columns::default(), count, out)
 }
 
 const DB_ID: u128 = 0x7473_7120_6265_6e63_6873_2066_6f72_6576;

@@ -11,7 +11,7 @@ use crate::block::{BlockId, BlockReader};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, LockGuard, LockOutcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::{Generation, SampleValue, SeriesIndex, SeriesRef};
+use crate::head::{Generation, HeadSample, SampleValue, SeriesIndex, SeriesRef};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::options::Options;
 use crate::sample::{Kind, TimeRange};
@@ -484,7 +484,9 @@ impl<'a> Replay<'a> {
                 false => SampleValue::Float(group.values[position]),
             };
             let mut shard = self.generation.shard(index.shard_of(series)).write();
-            shard.replay(index.slot_of(series), kind, group.times[position], step, value);
+            let start_ms = group.starts.get(position).copied().unwrap_or(0);
+            let sample = HeadSample { time_ms: group.times[position], step, start_ms, value };
+            shard.replay(index.slot_of(series), kind, &sample);
         }
     }
 }

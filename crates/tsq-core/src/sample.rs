@@ -126,6 +126,11 @@ impl Samples {
         self.starts.get(index).copied().unwrap_or(0)
     }
 
+    /// Gives the sample that was added last its start time.
+    pub(crate) fn push_start(&mut self, start_ms: i64) {
+        push_start(&mut self.starts, self.times.len(), start_ms);
+    }
+
     /// Completes the start times after samples without were appended: from the first known one on, every sample has one.
     pub(crate) fn pad_starts(&mut self) {
         if !self.starts.is_empty() {
@@ -149,5 +154,13 @@ impl Samples {
         self.values.clear();
         self.histograms.clear();
         self.starts.clear();
+    }
+}
+
+/// Gives the last of `len` samples its start time. The column stays empty up to the first known one.
+pub(crate) fn push_start(starts: &mut Vec<i64>, len: usize, start_ms: i64) {
+    if start_ms != 0 || !starts.is_empty() {
+        starts.resize(len - 1, 0);
+        starts.push(start_ms);
     }
 }

@@ -44,7 +44,9 @@ use crate::sample::TimeRange;
 const MAGIC: [u8; 8] = *b"TSQBLOCK";
 const TAIL_MAGIC: [u8; 8] = *b"TSQBTAIL";
 const VERSION: u16 = 1;
+/// Version of a section; of columns and chunk index in a block with start times.
 const SECTION_VERSION: u16 = 1;
+const SECTION_VERSION_STARTS: u16 = 2;
 /// Flag of a section: a reader that does not know it may ignore it.
 const OPTIONAL: u32 = 1;
 
@@ -173,6 +175,11 @@ impl SectionId {
         (Self::Metadata, "metadata"),
         (Self::Exemplars, "exemplars"),
     ];
+
+    /// Whether it differs between blocks with start times and without.
+    fn may_have_starts(self) -> bool {
+        matches!(self, Self::Columns | Self::ChunkIndex)
+    }
 }
 
 /// Place of a section in the file.
@@ -212,6 +219,8 @@ pub(super) struct Footer {
     pub(super) pages_end: u64,
     pub(super) table_crc: u32,
     pub(super) sections: Sections,
+    /// Whether there are chunks with start times, which the versions of their sections say.
+    pub(super) has_starts: bool,
 }
 
 pub(super) fn encode_header(spec: &BlockSpec) -> [u8; HEADER_LEN] {
@@ -281,7 +290,9 @@ pub(super) fn encode_footer(footer: &mut Footer) -> Vec<u8> {
     out.extend_from_slice(&(meta.replaces.len() as u32).to_le_bytes());
     for (id, _, section) in footer.sections.iter() {
         out.extend_from_slice(&(id as u16).to_le_bytes());
-        out.extend_from_slice(&SECTION_VERSION.to_le_bytes());
+        let has_starts = footer.has_starts && id.may_have_starts();
+        let version = if has_starts { SECTION_VERSION_STARTS } else { SECTION_VERSION };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&0_u32.to_le_bytes());
         out.extend_from_slice(&section.offset.to_le_bytes());
         out.extend_from_slice(&section.len.to_le_bytes());
@@ -351,14 +362,14 @@ fn parse_footer(body: &[u8]) -> Result<Footer> {
         return Err(Error::corrupt("block footer whose length does not fit its counts"));
     }
     for _ in 0..sections {
-        parse_section(&mut cursor, &mut footer.sections)?;
+        parse_section(&mut cursor, &mut footer)?;
     }
     let ids = cursor.rest().chunks_exact(8);
     footer.meta.replaces = ids.map(|id| BlockId(u64::from_le_bytes(id.try_into().expect("8 bytes")))).collect();
     Ok(footer)
 }
 
-fn parse_section(cursor: &mut Cursor<'_>, sections: &mut Sections) -> Result<()> {
+fn parse_section(cursor: &mut Cursor<'_>, footer: &mut Footer) -> Result<()> {
     let mut fields = || {
         let (id, version) = (u16::from_le_bytes(cursor.fixed()?), u16::from_le_bytes(cursor.fixed()?));
         let flags = u32::from_le_bytes(cursor.fixed()?);
@@ -368,8 +379,9 @@ fn parse_section(cursor: &mut Cursor<'_>, sections: &mut Sections) -> Result<()>
     let (number, version, flags, section) = fields().ok_or_else(too_short)?;
     let known = SectionId::KNOWN.iter().find(|(id, _)| *id as u16 == number);
     match known {
-        Some((id, _)) if version == SECTION_VERSION => {
-            sections.set(*id, section);
+        Some((id, _)) if version == SECTION_VERSION || version == SECTION_VERSION_STARTS && id.may_have_starts() => {
+            footer.sections.set(*id, section);
+            footer.has_starts |= version == SECTION_VERSION_STARTS;
             Ok(())
         }
         None if flags & OPTIONAL != 0 => Ok(()),

@@ -181,7 +181,7 @@ impl BlockReader {
         let mut end = 0;
         for _ in 0..entry.chunks {
             let entry = ChunkEntry::decode(&mut end, &mut cursor).ok_or_else(damaged)?;
-            let times = self.column(entry.times, ColumnUse::Times)?;
+            let times = self.column(entry.axes.times, ColumnUse::Times)?;
             visit(entry, &times);
         }
         if cursor.is_empty() { Ok(()) } else { Err(damaged()) }
@@ -205,15 +205,25 @@ impl BlockReader {
         Ok(column)
     }
 
-    /// Appends the times and steps of a chunk. Gives the encoded bytes they took.
+    /// Appends the times, steps and start times of a chunk. Gives the encoded bytes they took.
     pub(super) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
-        let rows = chunk.count as usize;
-        let times = self.column(chunk.entry.times, ColumnUse::Times)?;
-        self.read_column(&times, rows, &mut out.times)?;
-        let Some(steps) = chunk.entry.steps else { return Ok(u64::from(times.len)) };
-        let steps = self.column(steps, ColumnUse::Steps)?;
-        self.read_column(&steps, rows, &mut out.steps)?;
-        Ok(u64::from(times.len) + u64::from(steps.len))
+        let (rows, before, axes) = (chunk.count as usize, out.len(), chunk.entry.axes);
+        let mut bytes = 0;
+        let mut read = |number: u32, usage: ColumnUse, out: &mut Vec<i64>| {
+            let column = self.column(number, usage)?;
+            bytes += u64::from(column.len);
+            self.read_column(&column, rows, out)
+        };
+        read(axes.times, ColumnUse::Times, &mut out.times)?;
+        if let Some(steps) = axes.steps {
+            read(steps, ColumnUse::Steps, &mut out.steps)?;
+        }
+        if let Some(starts) = axes.starts {
+            out.starts.resize(before, 0);
+            read(starts, ColumnUse::Starts, &mut out.starts)?;
+        }
+        out.pad_starts();
+        Ok(bytes)
     }
 
     /// Appends the samples of a chunk, and gives the encoded bytes they took. After an error `out` may hold some of
@@ -239,15 +249,25 @@ impl BlockReader {
         out: &mut Samples,
     ) -> Result<u64> {
         let rows = chunk.count as usize;
-        let (times, mut bytes) = times.get(self, chunk.entry.times, rows)?;
+        let (axes, before) = (chunk.entry.axes, out.len());
+        let (times, mut bytes) = times.get(self, axes.times, rows)?;
         let wanted = times.rows_in(range);
-        if let Some(steps) = chunk.entry.steps {
-            let (start, steps) = (out.steps.len(), self.column(steps, ColumnUse::Steps)?);
-            self.read_column(&steps, rows, &mut out.steps)?;
-            keep_rows(&mut out.steps, start, &wanted);
-            bytes += u64::from(steps.len);
+        let mut read = |number: u32, usage: ColumnUse, out: &mut Vec<i64>| -> Result<()> {
+            let (start, column) = (out.len(), self.column(number, usage)?);
+            self.read_column(&column, rows, out)?;
+            keep_rows(out, start, &wanted);
+            bytes += u64::from(column.len);
+            Ok(())
+        };
+        if let Some(steps) = axes.steps {
+            read(steps, ColumnUse::Steps, &mut out.steps)?;
+        }
+        if let Some(starts) = axes.starts {
+            out.starts.resize(before, 0);
+            read(starts, ColumnUse::Starts, &mut out.starts)?;
         }
         out.times.extend_from_slice(&times.rows()[wanted.clone()]);
+        out.pad_starts();
         Ok(bytes + self.read_values(chunk, wanted, out)?)
     }
 

@@ -46,12 +46,15 @@ impl BlockReader {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page of the index is damaged.
     pub(crate) fn stats(&self) -> Result<BlockStats> {
         let mut stats = BlockStats::default();
-        let (mut times, mut steps) = (0, 0);
+        let (mut times, mut steps, mut starts) = (0, 0, 0);
         for number in 0..self.column_count() {
             let column = self.any_column(number)?;
             stats.count(column.codec, u64::from(column.rows), u64::from(column.len));
-            let bytes = if column.usage == ColumnUse::Times { &mut times } else { &mut steps };
-            *bytes += u64::from(column.len);
+            *match column.usage {
+                ColumnUse::Times => &mut times,
+                ColumnUse::Steps => &mut steps,
+                ColumnUse::Starts => &mut starts,
+            } += u64::from(column.len);
         }
         let mut values = 0;
         let mut cursor = self.index()?.series();
@@ -64,7 +67,7 @@ impl BlockReader {
                 values += u64::from(chunk.entry.len);
             }
         }
-        stats.parts = vec![("values", values), ("times", times), ("steps", steps)];
+        stats.parts = vec![("values", values), ("times", times), ("steps", steps), ("start times", starts)];
         let sections = self.sections.iter().filter(|(id, ..)| *id != SectionId::Chunks);
         stats.parts.extend(sections.map(|(_, name, section)| (name, section.len)));
         let named: u64 = stats.parts.iter().map(|(_, bytes)| bytes).sum();

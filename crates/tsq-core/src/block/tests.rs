@@ -151,6 +151,7 @@ fn write_mixed(home: &Home, id: u64) -> BlockMeta {
     let histograms = Samples {
         times: vec![1, 2, 9],
         histograms: vec![histogram(1.0), Histogram::stale(), histogram(4.0)],
+        starts: vec![-3, 0, -3],
         ..Samples::default()
     };
     for job in ["api", "cache", "db"] {
@@ -184,7 +185,8 @@ fn everything(block: &BlockReader) -> Result<String> {
             let mut samples = Samples::default();
             block.read_chunk(chunk, &mut samples)?;
             let bits: Vec<_> = samples.values.iter().map(|value| value.to_bits()).collect();
-            all += &format!("{:?} {:?} {bits:?} {:?}\n", samples.times, samples.steps, samples.histograms);
+            let Samples { times, steps, histograms, starts, .. } = samples;
+            all += &format!("{times:?} {steps:?} {bits:?} {histograms:?} {starts:?}\n");
         }
     }
     for name in block.label_names()? {
@@ -212,6 +214,7 @@ fn all_kinds_metadata_and_exemplars_come_back_and_verify() {
     assert_eq!((exemplars.len(), exemplars[0].1.len(), exemplars[0].1[1].time_ms), (1, 2, -5));
     let histograms = read(&block, 1, Kind::Histogram);
     assert!(histograms.histograms[1].is_stale() && histograms.histograms[2].positive[0] == 4.0);
+    assert_eq!((histograms.starts, read(&block, 1, Kind::Float).starts), (vec![-3, 0, -3], vec![]));
     let stats = block.stats().unwrap();
     assert_eq!(stats.codecs["histogram"].rows, 9);
     assert_eq!(stats.parts.iter().map(|(_, bytes)| bytes).sum::<u64>(), meta.file_bytes);
@@ -482,11 +485,12 @@ proptest! {
             let mut times = part.to_vec();
             times.sort_unstable();
             let values = times.iter().map(|time| f64::from_bits(bits.rotate_left((time % 64).unsigned_abs() as u32)));
-            let samples = Samples { steps: times.clone(), values: values.collect(), times, ..Samples::default() };
+            let mut samples = Samples { steps: times.clone(), values: values.collect(), times, ..Samples::default() };
+            if want.steps.len() % 2 == 0 {
+                samples.starts = samples.times.iter().map(|time| if bits % 3 == 0 { 0 } else { time - time % 7 }).collect();
+            }
             writer.samples(Kind::Run, &samples).unwrap();
-            want.times.extend(&samples.times);
-            want.steps.extend(&samples.steps);
-            want.values.extend(&samples.values);
+            crate::merge::extend(&mut want, &samples);
         }
         let meta = writer.finish(&[], &[]).unwrap();
         let block = home.open(1);
@@ -494,6 +498,9 @@ proptest! {
         prop_assert_eq!(meta.samples as usize, times.len());
         let found = read(&block, 0, Kind::Run);
         prop_assert_eq!((&found.times, &found.steps), (&want.times, &want.steps));
+        for row in 0..want.len() {
+            prop_assert_eq!(found.start(row), want.start(row));
+        }
         prop_assert!(found.values.iter().zip(&want.values).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 }

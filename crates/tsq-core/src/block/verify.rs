@@ -87,7 +87,7 @@ impl BlockReader {
         let mut rows = Vec::new();
         self.read_column(column, usize::from(column.rows), &mut rows)?;
         let range = (rows.iter().min(), rows.iter().max());
-        let sorted = column.usage == ColumnUse::Steps || rows.is_sorted();
+        let sorted = column.usage != ColumnUse::Times || rows.is_sorted();
         if range != (Some(&column.min), Some(&column.max)) || !sorted {
             let message = format!("column of {:?} that is unsorted or out of its range", column.usage);
             return Err(self.damage(message));

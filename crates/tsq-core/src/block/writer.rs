@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::chunks::{ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
+use super::chunks::{Axes, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
 use super::format::{
     BlockMeta, BlockSpec, Footer, HEADER_LEN, REPLACES_MAX, Section, SectionId, Sections, TAIL_LEN, encode_footer,
     encode_header, footer_len,
@@ -41,6 +41,7 @@ pub(crate) struct BlockWriter {
     /// Entries of all chunks, series by series.
     chunk_index: Vec<u8>,
     current: Option<Current>,
+    has_starts: bool,
     scratch: Vec<u8>,
 }
 
@@ -114,6 +115,7 @@ impl BlockWriter {
             index: IndexBuilder::new(seed),
             chunk_index: Vec::new(),
             current: None,
+            has_starts: false,
             scratch: Vec::new(),
         })
     }
@@ -153,7 +155,9 @@ impl BlockWriter {
         let (rows, mut start) = (samples.len(), 0);
         let values = if kind.is_histogram() { samples.histograms.len() } else { samples.values.len() };
         assert!(
-            values == rows && samples.steps.len() == if kind.has_step() { rows } else { 0 },
+            values == rows
+                && samples.steps.len() == if kind.has_step() { rows } else { 0 }
+                && [0, rows].contains(&samples.starts.len()),
             "columns are equally long"
         );
         while start < rows {
@@ -165,8 +169,7 @@ impl BlockWriter {
     }
 
     fn chunk(&mut self, kind: Kind, samples: &Samples, rows: Range<usize>) -> Result<()> {
-        let steps: &[i64] = if kind.has_step() { &samples.steps[rows.clone()] } else { &[] };
-        let columns = self.integer_columns(kind, &samples.times[rows.clone()], steps)?;
+        let axes = self.axes(samples, rows.clone())?;
         let values = match kind.is_histogram() {
             true => Column::Histograms(&samples.histograms[rows]),
             false => Column::Floats(&samples.values[rows]),
@@ -174,7 +177,7 @@ impl BlockWriter {
         let mut payload = std::mem::take(&mut self.scratch);
         payload.clear();
         let codec = encode(values, &mut payload);
-        self.put_chunk(kind, columns, codec, &payload)?;
+        self.put_chunk(kind, axes, codec, &payload)?;
         self.scratch = payload;
         Ok(())
     }
@@ -189,28 +192,32 @@ impl BlockWriter {
         }
         let mut samples = Samples::default();
         source.read_axes(chunk, &mut samples)?;
-        let columns = self.integer_columns(chunk.kind, &samples.times, &samples.steps)?;
+        let rows = 0..samples.len();
+        let axes = self.axes(&samples, rows)?;
         let (payload, _) = source.payload(chunk.entry.offset, chunk.entry.len)?;
-        self.put_chunk(chunk.kind, columns, chunk.entry.codec, payload)
+        self.put_chunk(chunk.kind, axes, chunk.entry.codec, payload)
     }
 
-    /// Numbers of the time column and, for run kinds, the step column.
-    fn integer_columns(&mut self, kind: Kind, times: &[i64], steps: &[i64]) -> Result<(u32, Option<u32>)> {
+    /// The integer columns of some rows of samples.
+    fn axes(&mut self, samples: &Samples, rows: Range<usize>) -> Result<Axes> {
         let (columns, out, scratch) = (&mut self.columns, &mut self.out, &mut self.scratch);
-        let times = columns.put(times, ColumnUse::Times, out, scratch)?;
-        let steps = if kind.has_step() { Some(columns.put(steps, ColumnUse::Steps, out, scratch)?) } else { None };
-        Ok((times, steps))
+        let mut put = |column: &[i64], usage| columns.put(&column[rows.clone()], usage, out, scratch);
+        let times = put(&samples.times, ColumnUse::Times)?;
+        let steps = if samples.steps.is_empty() { None } else { Some(put(&samples.steps, ColumnUse::Steps)?) };
+        let has_starts = samples.starts.get(rows.clone()).is_some_and(|starts| starts.iter().any(|start| *start != 0));
+        let starts = if has_starts { Some(put(&samples.starts, ColumnUse::Starts)?) } else { None };
+        self.has_starts |= has_starts;
+        Ok(Axes { times, steps, starts })
     }
 
-    fn put_chunk(&mut self, kind: Kind, columns: (u32, Option<u32>), codec: u8, payload: &[u8]) -> Result<()> {
-        let (times, steps) = columns;
+    fn put_chunk(&mut self, kind: Kind, axes: Axes, codec: u8, payload: &[u8]) -> Result<()> {
         let offset = self.out.position() - HEADER_LEN as u64;
-        let entry = ChunkEntry { kind, codec, times, steps, column: None, offset, len: payload_len(payload)? };
+        let entry = ChunkEntry { kind, codec, axes, column: None, offset, len: payload_len(payload)? };
         self.out.write(payload)?;
         let current = self.current.as_mut().expect("a series was started before its samples");
         entry.encode(&mut current.payload_end, &mut self.chunk_index);
         current.chunks = current.chunks.checked_add(1).ok_or_else(|| Error::limit("a series has too many chunks"))?;
-        let column = &self.columns.table[times as usize];
+        let column = &self.columns.table[axes.times as usize];
         self.meta.min_ms = self.meta.min_ms.min(column.min);
         self.meta.max_ms = self.meta.max_ms.max(column.max);
         self.meta.chunks += 1;
@@ -246,7 +253,8 @@ impl BlockWriter {
         let pages_end = out.position();
         let table_crc = out.finish_pages()?;
         self.meta.file_bytes = out.position() + (footer_len(self.meta.replaces.len()) + TAIL_LEN) as u64;
-        let mut footer = Footer { db_id: self.spec.db_id, meta: self.meta, pages_end, table_crc, sections };
+        let (db_id, has_starts) = (self.spec.db_id, self.has_starts);
+        let mut footer = Footer { db_id, meta: self.meta, pages_end, table_crc, sections, has_starts };
         out.append_plain(&encode_footer(&mut footer))?;
         out.sync()?;
         let fail = |what: &'static str, path: PathBuf| move |error| Error::io(what, &path, error);

@@ -12,7 +12,7 @@ mod open;
 mod packed;
 pub(crate) mod varint;
 
-pub(crate) use open::{OpenChunk, decode_prefix};
+pub(crate) use open::{Columns, OpenChunk, decode_prefix};
 
 use std::fmt;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Samples of one series in one generation.
 
-use crate::codec::{OpenChunk, decode_prefix};
+use crate::codec::{Columns, OpenChunk, decode_prefix};
 use crate::error::Result;
 use crate::histogram::Histogram;
 use crate::merge;
@@ -14,6 +14,17 @@ const CHUNK_SAMPLES: u32 = 240;
 pub(crate) enum SampleValue<'a> {
     Float(f64),
     Histogram(&'a Histogram),
+}
+
+/// A sample on its way into the head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadSample<'a> {
+    pub(crate) time_ms: i64,
+    /// Training step; 0 for the kinds without.
+    pub(crate) step: i64,
+    /// Start time; 0 when it is unknown.
+    pub(crate) start_ms: i64,
+    pub(crate) value: SampleValue<'a>,
 }
 
 /// What became of a sample.
@@ -74,6 +85,7 @@ struct Sealed {
     min_ms: i64,
     max_ms: i64,
     count: u32,
+    has_starts: bool,
     bytes: Box<[u8]>,
 }
 
@@ -84,12 +96,13 @@ struct Histograms {
     newest_step: i64,
 }
 
-fn push_columns(samples: &mut Samples, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) {
-    samples.times.push(time_ms);
+fn push_columns(samples: &mut Samples, kind: Kind, sample: &HeadSample<'_>) {
+    samples.times.push(sample.time_ms);
+    samples.push_start(sample.start_ms);
     if kind.has_step() {
-        samples.steps.push(step);
+        samples.steps.push(sample.step);
     }
-    match value {
+    match sample.value {
         SampleValue::Float(value) => samples.values.push(value),
         SampleValue::Histogram(histogram) => samples.histograms.push(histogram.clone()),
     }
@@ -129,49 +142,69 @@ impl SeriesData {
         }
     }
 
+    fn newest_start(&self) -> i64 {
+        match &self.body {
+            Body::Empty => 0,
+            Body::Floats(chunk, _) => chunk.last_start(),
+            Body::Histograms(histograms) => histograms.ordered.starts.last().copied().unwrap_or(0),
+        }
+    }
+
     /// Takes a sample in, unless it repeats or contradicts the newest one. Amortised O(1).
-    pub(super) fn push(&mut self, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) -> Pushed {
-        let bits = value_bits(value);
+    pub(super) fn push(&mut self, kind: Kind, sample: &HeadSample<'_>) -> Pushed {
+        let bits = value_bits(sample.value);
         let late = match self.newest {
-            Some(newest) if newest.time_ms == time_ms => {
-                let same = newest.bits == bits && (!kind.has_step() || self.newest_step() == step);
-                match (same, kind.has_step()) {
-                    (true, false) => return Pushed::Repeated,
-                    // After a rotation the step of the newest sample is unknown: the merge on read drops repetitions.
-                    (true, true) if !self.is_empty() => return Pushed::Repeated,
-                    (false, false) => return Pushed::Conflict,
-                    _ => false,
+            Some(newest) if newest.time_ms == sample.time_ms => {
+                if newest.bits == bits && self.repeats_newest(kind, sample) {
+                    return Pushed::Repeated;
                 }
+                if newest.bits != bits && !kind.has_step() {
+                    return Pushed::Conflict;
+                }
+                false
             }
-            Some(newest) => time_ms < newest.time_ms,
+            Some(newest) => sample.time_ms < newest.time_ms,
             None => false,
         };
         if late {
-            self.push_late(kind, time_ms, step, value);
+            self.push_late(kind, sample);
         } else {
-            self.push_ordered(kind, time_ms, step, value);
-            self.newest = Some(Newest { time_ms, bits });
+            self.push_ordered(kind, sample);
+            self.newest = Some(Newest { time_ms: sample.time_ms, bits });
         }
         Pushed::Stored
     }
 
+    /// Whether a sample with the time and value of the newest one says nothing new. After a rotation step and start of
+    /// that are unknown: the merge on read drops repetitions.
+    fn repeats_newest(&self, kind: Kind, sample: &HeadSample<'_>) -> bool {
+        if self.is_empty() {
+            return !kind.has_step() && sample.start_ms == 0;
+        }
+        (!kind.has_step() || self.newest_step() == sample.step)
+            && merge::compare_starts(sample.start_ms, self.newest_start()).is_le()
+    }
+
     /// Takes a sample of the log in. What the log holds was accepted, whatever the newest sample is now.
-    pub(super) fn replay(&mut self, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) {
-        if self.push(kind, time_ms, step, value) == Pushed::Conflict {
-            self.push_late(kind, time_ms, step, value);
+    pub(super) fn replay(&mut self, kind: Kind, sample: &HeadSample<'_>) {
+        if self.push(kind, sample) == Pushed::Conflict {
+            self.push_late(kind, sample);
         }
     }
 
-    fn push_ordered(&mut self, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) {
+    fn push_ordered(&mut self, kind: Kind, sample: &HeadSample<'_>) {
+        let &HeadSample { time_ms, step, start_ms, value } = sample;
         self.ordered += 1;
         match value {
             SampleValue::Float(value) => {
                 let (chunk, extra) = self.floats();
-                if chunk.len() >= CHUNK_SAMPLES {
-                    let sealed = seal(chunk, kind.has_step());
+                // A chunk of samples without start times is not continued with such that have one.
+                if chunk.len() >= CHUNK_SAMPLES || start_ms != 0 && chunk.len() > 0 && !chunk.columns().starts {
+                    let sealed = seal(chunk);
                     extra.get_or_insert_default().sealed.push(sealed);
                 }
-                chunk.push(time_ms, kind.has_step().then_some(step), value);
+                let start = (start_ms != 0 || chunk.columns().starts).then_some(start_ms);
+                chunk.push(time_ms, kind.has_step().then_some(step), start, value);
                 if kind.has_step() {
                     extra.get_or_insert_default().newest_step = step;
                 }
@@ -179,17 +212,17 @@ impl SeriesData {
             SampleValue::Histogram(_) => {
                 let histograms = self.histograms();
                 histograms.newest_step = step;
-                push_columns(&mut histograms.ordered, kind, time_ms, step, value);
+                push_columns(&mut histograms.ordered, kind, sample);
             }
         }
     }
 
-    fn push_late(&mut self, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) {
-        let late = match value {
+    fn push_late(&mut self, kind: Kind, sample: &HeadSample<'_>) {
+        let late = match sample.value {
             SampleValue::Float(_) => &mut self.floats().1.get_or_insert_default().late,
             SampleValue::Histogram(_) => &mut self.histograms().late,
         };
-        push_columns(late, kind, time_ms, step, value);
+        push_columns(late, kind, sample);
     }
 
     fn floats(&mut self) -> (&mut OpenChunk, &mut Option<Box<Extra>>) {
@@ -224,12 +257,13 @@ impl SeriesData {
                         left -= count;
                         let inside = range.overlaps(&TimeRange::new(sealed.min_ms, sealed.max_ms));
                         if inside && count > 0 {
-                            decode_prefix(&sealed.bytes, kind.has_step(), count as usize, out)?;
+                            let columns = Columns { steps: kind.has_step(), starts: sealed.has_starts };
+                            decode_prefix(&sealed.bytes, columns, count as usize, out)?;
                         }
                     }
                     extend_prefix(out, &extra.late, counts.late as usize);
                 }
-                decode_prefix(chunk.bytes(), kind.has_step(), left as usize, out)
+                decode_prefix(chunk.bytes(), chunk.columns(), left as usize, out)
             }
             Body::Histograms(histograms) => {
                 extend_prefix(out, &histograms.ordered, counts.ordered as usize);
@@ -250,11 +284,11 @@ impl SeriesData {
             _ => {}
         }
         *self = Self { log_ref: self.log_ref, ..Self::default() };
-        for_each(kind, &kept, |time_ms, step, value| {
-            self.push_ordered(kind, time_ms, step, value);
-            self.newest = Some(Newest { time_ms, bits: value_bits(value) });
+        for_each(kind, &kept, |sample| {
+            self.push_ordered(kind, sample);
+            self.newest = Some(Newest { time_ms: sample.time_ms, bits: value_bits(sample.value) });
         });
-        for_each(kind, &late, |time_ms, step, value| self.push_late(kind, time_ms, step, value));
+        for_each(kind, &late, |sample| self.push_late(kind, sample));
         Ok(())
     }
 
@@ -262,7 +296,7 @@ impl SeriesData {
     pub(super) fn memory(&self) -> usize {
         let columns = |s: &Samples| {
             let histograms: usize = s.histograms.iter().map(Histogram::memory).sum();
-            (s.times.capacity() + s.steps.capacity() + s.values.capacity()) * 8 + histograms
+            (s.times.capacity() + s.steps.capacity() + s.values.capacity() + s.starts.capacity()) * 8 + histograms
         };
         match &self.body {
             Body::Empty => 0,
@@ -279,30 +313,38 @@ impl SeriesData {
     }
 }
 
-fn seal(chunk: &mut OpenChunk, has_step: bool) -> Sealed {
+fn seal(chunk: &mut OpenChunk) -> Sealed {
     let full = std::mem::take(chunk);
+    let columns = full.columns();
     let mut first = Samples::default();
-    decode_prefix(full.bytes(), has_step, 1, &mut first).expect("a chunk of our own decodes");
-    Sealed { min_ms: first.times[0], max_ms: full.last_time(), count: full.len(), bytes: full.bytes().into() }
+    decode_prefix(full.bytes(), columns, 1, &mut first).expect("a chunk of our own decodes");
+    Sealed {
+        min_ms: first.times[0],
+        max_ms: full.last_time(),
+        count: full.len(),
+        has_starts: columns.starts,
+        bytes: full.bytes().into(),
+    }
 }
 
 fn extend_prefix(out: &mut Samples, from: &Samples, count: usize) {
-    let count = count.min(from.len());
+    let (before, count) = (out.len(), count.min(from.len()));
     let part = |len: usize| count.min(len);
     out.times.extend_from_slice(&from.times[..count]);
     out.steps.extend_from_slice(&from.steps[..part(from.steps.len())]);
     out.values.extend_from_slice(&from.values[..part(from.values.len())]);
     out.histograms.extend_from_slice(&from.histograms[..part(from.histograms.len())]);
+    out.append_starts(before, &from.starts[..part(from.starts.len())]);
 }
 
-fn for_each(kind: Kind, samples: &Samples, mut visit: impl FnMut(i64, i64, SampleValue<'_>)) {
+fn for_each(kind: Kind, samples: &Samples, mut visit: impl FnMut(&HeadSample<'_>)) {
     for index in 0..samples.len() {
         let step = if kind.has_step() { samples.steps[index] } else { 0 };
         let value = match kind.is_histogram() {
             true => SampleValue::Histogram(&samples.histograms[index]),
             false => SampleValue::Float(samples.values[index]),
         };
-        visit(samples.times[index], step, value);
+        visit(&HeadSample { time_ms: samples.times[index], step, start_ms: samples.start(index), value });
     }
 }
 

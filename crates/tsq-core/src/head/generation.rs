@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
-use super::data::{Counts, Pushed, SampleValue, SeriesData, finish};
+use super::data::{Counts, HeadSample, Pushed, SeriesData, finish};
 use super::index::{SeriesIndex, SeriesRef};
 use crate::batch::{Exemplar, Metadata};
 use crate::error::{Error, ErrorKind, Result};
@@ -258,14 +258,12 @@ impl GenShard {
         &mut self,
         slot: u32,
         kind: Kind,
-        time_ms: i64,
-        step: i64,
-        value: SampleValue<'_>,
+        sample: &HeadSample<'_>,
         define: impl FnOnce() -> u32,
     ) -> (Pushed, u32, bool) {
         let data = self.slot(slot);
         let before = data.counts();
-        let pushed = data.push(kind, time_ms, step, value);
+        let pushed = data.push(kind, sample);
         if pushed != Pushed::Stored {
             return (pushed, 0, false);
         }
@@ -279,8 +277,8 @@ impl GenShard {
     }
 
     /// Takes a sample of the log in, visible at once.
-    pub(crate) fn replay(&mut self, slot: u32, kind: Kind, time_ms: i64, step: i64, value: SampleValue<'_>) {
-        self.slot(slot).replay(kind, time_ms, step, value);
+    pub(crate) fn replay(&mut self, slot: u32, kind: Kind, sample: &HeadSample<'_>) {
+        self.slot(slot).replay(kind, sample);
     }
 
     /// Gives the samples pushed since the last call their batch number, and drops undo entries that neither a reader

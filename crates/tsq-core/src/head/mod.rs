@@ -5,6 +5,6 @@ mod generation;
 mod index;
 mod symbols;
 
-pub(crate) use data::{Pushed, SampleValue};
+pub(crate) use data::{HeadSample, Pushed, SampleValue};
 pub(crate) use generation::{Frozen, GenShard, Generation, UndoView};
 pub(crate) use index::{SeriesIndex, SeriesRef};

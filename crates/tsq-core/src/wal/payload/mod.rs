@@ -1,12 +1,13 @@
 //! A batch as the payload of a record. Byte-exact in docs/format.md, "Batch payload".
 //! ~~~text
-//! version      u8, = 1
+//! version      u8, = 1; = 2 when samples have start times
 //! sections     u8, a bit for each of the following that is present, in this order:
+//! starts       u8, version 2 only: of which of the four kinds samples have start times, by the same bits
 //!   1 strings      varint number, each: varint len, bytes (UTF-8); the ones below name them by position
 //!   2 definitions  varint number, each: log_ref signed varint (difference to the one before), kind u8, labels
 //!   4 floats  8 histograms  16 runs  32 run histograms
 //!                  varint number of samples; values (values.rs) or histograms (histograms.rs);
-//!                  references, times, for the run kinds steps (column.rs)
+//!                  references, times, for the run kinds steps, start times if there are any (column.rs)
 //!  64 exemplars    varint number, each: labels of the series, labels, value 8 bytes, time signed varint
 //! 128 metadata     varint number, each: metric, type, unit, help: a string each
 //! labels       varint number, each: name, value: a string each; sorted by name
@@ -32,7 +33,9 @@ use crate::sample::Kind;
 use bytes::{Reader, push_varint, zigzag};
 use column::ColumnScratch;
 
+/// Version of a batch without start times, and with them.
 const VERSION: u8 = 1;
+const VERSION_STARTS: u8 = 2;
 
 const STRINGS: u8 = 1;
 const DEFINITIONS: u8 = 2;
@@ -77,6 +80,8 @@ pub(crate) struct Group {
     pub(crate) values: Vec<f64>,
     /// Histograms, for the histogram kinds.
     pub(crate) histograms: Vec<Histogram>,
+    /// Start times, 0 for unknown; none when all are.
+    pub(crate) starts: Vec<i64>,
 }
 
 impl BatchRecord {
@@ -110,6 +115,7 @@ impl Group {
         self.steps.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 }
 
@@ -192,7 +198,11 @@ pub(crate) fn encode(record: &BatchRecord, scratch: &mut Scratch, out: &mut Vec<
             sections |= bit;
         }
     }
-    out.extend_from_slice(&[VERSION, sections]);
+    let has_starts = groups.clone().filter(|(_, group)| !group.starts.is_empty());
+    match has_starts.fold(0, |starts, (index, _)| starts | GROUPS << index) {
+        0 => out.extend_from_slice(&[VERSION, sections]),
+        starts => out.extend_from_slice(&[VERSION_STARTS, sections, starts]),
+    }
     if sections & STRINGS != 0 {
         strings.encode(out);
     }
@@ -267,6 +277,10 @@ fn encode_group(kind: Kind, group: &Group, column: &mut ColumnScratch, out: &mut
         assert_eq!(group.steps.len(), count, "every sample has a step");
         column::encode(group.steps.iter().copied(), column, out);
     }
+    if !group.starts.is_empty() {
+        assert_eq!(group.starts.len(), count, "every sample has a start time, or none has");
+        column::encode(group.starts.iter().copied(), column, out);
+    }
 }
 
 /// Replaces `record` by what `payload` holds. Never panics and allocates in proportion to the bytes of the payload
@@ -278,14 +292,15 @@ pub(crate) fn decode(payload: &[u8], scratch: &mut Scratch, record: &mut BatchRe
     record.clear();
     let mut reader = Reader::new(payload);
     let version = reader.u8()?;
-    if version > VERSION {
-        let message = format!("a batch in the log of version {version}; this tsq reads up to version {VERSION}");
+    if version > VERSION_STARTS {
+        let message = format!("a batch in the log of version {version}; this tsq reads up to version {VERSION_STARTS}");
         return Err(Error::new(ErrorKind::UnsupportedFormat, message));
     }
-    if version != VERSION {
+    if version == 0 {
         return Err(reader.corrupt("batch version 0"));
     }
     let sections = reader.u8()?;
+    let starts = if version == VERSION_STARTS { decode_starts(&mut reader, sections)? } else { 0 };
     let strings = if sections & STRINGS != 0 { decode_strings(&mut reader)? } else { Vec::new() };
     let mut decoder = Decoder { reader, strings, labels: Vec::new() };
     if sections & DEFINITIONS != 0 {
@@ -294,7 +309,11 @@ pub(crate) fn decode(payload: &[u8], scratch: &mut Scratch, record: &mut BatchRe
     for (index, kind) in Kind::ALL.into_iter().enumerate() {
         if sections & GROUPS << index != 0 {
             let Scratch { column, integers, .. } = scratch;
-            decoder.group(kind, column, integers, &mut record.groups[index])?;
+            let group = &mut record.groups[index];
+            decoder.group(kind, column, integers, group)?;
+            if starts & GROUPS << index != 0 {
+                column::decode(&mut decoder.reader, group.times.len(), column, &mut group.starts)?;
+            }
         }
     }
     if sections & EXEMPLARS != 0 {
@@ -307,6 +326,16 @@ pub(crate) fn decode(payload: &[u8], scratch: &mut Scratch, record: &mut BatchRe
         0 => Ok(()),
         more => Err(decoder.reader.corrupt(&format!("{more} bytes behind the last section"))),
     }
+}
+
+/// Of which kinds there are start times: of some, and only of such that have samples.
+fn decode_starts(reader: &mut Reader<'_>, sections: u8) -> Result<u8> {
+    const KINDS: u8 = GROUPS | GROUPS << 1 | GROUPS << 2 | GROUPS << 3;
+    let starts = reader.u8()?;
+    if starts == 0 || starts & !(sections & KINDS) != 0 {
+        return Err(reader.corrupt(&format!("start times of kinds {starts:#x} in sections {sections:#x}")));
+    }
+    Ok(starts)
 }
 
 fn decode_strings<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>> {

@@ -106,6 +106,7 @@ fn everything() -> BatchRecord {
         refs: vec![0, 1, 2],
         times: vec![1, 2, 3],
         histograms: vec![histogram(), custom_histogram(), Histogram::stale()],
+        starts: vec![0, 1_600_000_000_000, -5],
         ..Group::default()
     };
     *record.group_mut(Kind::Run) = Group {
@@ -144,10 +145,28 @@ fn strings_are_stored_once() {
 #[test]
 fn a_newer_version_is_refused_as_such() {
     let mut payload = round_trip(&everything());
-    payload[0] = VERSION + 1;
+    payload[0] = VERSION_STARTS + 1;
     assert_eq!(decoded(&payload).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
     payload[0] = 0;
     assert_eq!(decoded(&payload).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// Batches of which no sample has a start time are written as they were before there were any.
+#[test]
+fn batches_without_starts_keep_their_version() {
+    let mut record = everything();
+    assert_eq!(round_trip(&record)[..3], [VERSION_STARTS, 0xff, GROUPS << 1]);
+    record.groups.iter_mut().for_each(|group| group.starts.clear());
+    assert_eq!(round_trip(&record)[..2], [VERSION, 0xff]);
+}
+
+#[test]
+fn starts_of_kinds_without_samples_are_damage() {
+    let mut payload = round_trip(&everything());
+    for starts in [0, 1, 0xff] {
+        payload[2] = starts;
+        assert_eq!(decoded(&payload).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 }
 
 #[test]
@@ -213,9 +232,10 @@ fn any_record() -> impl Strategy<Value = BatchRecord> {
         let text = |index: usize| bytes[index].to_string().repeat(usize::from(bytes[index] % 3));
         Metadata { metric: text(0), metric_type: text(1), unit: text(2), help: text(3) }
     });
-    let rest = (prop::collection::vec(exemplar, 0..3), prop::collection::vec(metadata, 0..3));
+    let starts = any::<(u8, i64)>();
+    let rest = (prop::collection::vec(exemplar, 0..3), prop::collection::vec(metadata, 0..3), starts);
     (definitions, samples(80), samples(20), histograms(), histograms(), rest).prop_map(
-        |(definitions, floats, runs, histograms, run_histograms, (exemplars, metadata))| {
+        |(definitions, floats, runs, histograms, run_histograms, (exemplars, metadata, (kinds, start)))| {
             let mut record = BatchRecord { definitions, exemplars, metadata, ..BatchRecord::default() };
             for (kind, samples) in [(Kind::Float, floats), (Kind::Run, runs)] {
                 let group = record.group_mut(kind);
@@ -234,6 +254,10 @@ fn any_record() -> impl Strategy<Value = BatchRecord> {
                     group.histograms.push(histogram);
                     group.steps.extend(kind.has_step().then_some(step));
                 }
+            }
+            let since = |&time: &i64| if time % 5 == 0 { 0 } else { start.wrapping_add(time % 3) };
+            for (_, group) in record.groups.iter_mut().enumerate().filter(|(index, _)| kinds & 1 << index != 0) {
+                group.starts = group.times.iter().map(since).collect();
             }
             record
         },
@@ -263,7 +287,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(sections: u8, bytes in prop::collection::vec(any::<u8>(), 0..150)) {
-        let payload: Vec<u8> = [VERSION, sections].into_iter().chain(bytes).collect();
-        let _ = decoded(&payload);
+        for version in [VERSION, VERSION_STARTS] {
+            let payload: Vec<u8> = [version, sections].into_iter().chain(bytes.iter().copied()).collect();
+            let _ = decoded(&payload);
+        }
     }
 }
