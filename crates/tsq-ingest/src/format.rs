@@ -86,6 +86,8 @@ pub enum Skipped {
     Nameless,
     /// Exemplars, in a format or on a series that cannot have them.
     Exemplar,
+    /// Start times of samples that were written, in a format that has no place for them.
+    Start,
 }
 
 impl Skipped {
@@ -97,6 +99,7 @@ impl Skipped {
             Self::Stale => "staleness markers (use csv, jsonl or tsr)",
             Self::Nameless => "samples of series without a name",
             Self::Exemplar => "exemplars (use openmetrics or jsonl)",
+            Self::Start => "start times (use jsonl or tsr)",
         }
     }
 }
@@ -108,7 +111,7 @@ pub struct Exported {
     pub samples: u64,
     /// Exemplars written.
     pub exemplars: u64,
-    /// Samples and exemplars left out, by reason.
+    /// Samples, exemplars and start times left out, by reason.
     pub skipped: BTreeMap<Skipped, u64>,
 }
 
@@ -117,6 +120,11 @@ impl Exported {
         if count > 0 {
             *self.skipped.entry(reason).or_default() += count as u64;
         }
+    }
+
+    /// Counts the start times of samples that are written without them.
+    pub(crate) fn skip_starts(&mut self, samples: &Samples) {
+        self.skip(Skipped::Start, samples.starts.iter().filter(|start| **start != 0).count());
     }
 
     /// Counts samples of a kind as skipped when a format for plain floats cannot hold them. Returns whether it can.

@@ -3,14 +3,16 @@
 //! ~~~text
 //! zstd of: magic b"TSQREAL1", then until the end one record a series:
 //!     u32 LE  length of meta
-//!     meta    UTF-8 JSON object: `labels` (object of strings); writers add `class` and `ts`, readers ignore the rest
+//!     meta    UTF-8 JSON object: `labels` (object of strings); `starts`, if samples have start times: a list of
+//!             [number of samples, start time in ms or 0 for unknown] that covers all of them in order; writers add
+//!             `class` and `ts`, readers ignore the rest
 //!     u32 LE  n
 //!     n x i64 LE  times, ms since 1970, ascending
 //!     n x f64 LE  values, raw bits
 //! ~~~
 //!
 //! Reading holds one series in memory. The writer joins consecutive pieces of a series into one record of at most
-//! 16 Mi samples.
+//! 16 Mi samples and 8,192 entries of `starts`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -25,10 +27,26 @@ use crate::pending::Pending;
 const MAGIC: [u8; 8] = *b"TSQREAL1";
 const META_LEN_MAX: usize = 1 << 20;
 const RECORD_SAMPLES_MAX: usize = 16 << 20;
+/// Keeps the start times of a record, at most 32 bytes of JSON each, far below the bound of its meta.
+const RECORD_STARTS_MAX: usize = 8192;
 
 #[derive(Debug, Deserialize)]
 struct Meta {
     labels: LabelPairs,
+    #[serde(default)]
+    starts: Vec<Since>,
+}
+
+/// A number of samples and their start time.
+type Since = (u32, i64);
+
+/// One start time a sample, when there are any.
+fn spread(starts: &[Since], samples: usize) -> Result<Vec<i64>, String> {
+    let total: u64 = starts.iter().map(|(count, _)| u64::from(*count)).sum();
+    if !starts.is_empty() && total != samples as u64 {
+        return Err(format!("`starts` has {total} samples, the record has {samples}"));
+    }
+    Ok(starts.iter().flat_map(|(count, start)| std::iter::repeat_n(*start, *count as usize)).collect())
 }
 
 /// Reads a container.
@@ -110,16 +128,18 @@ impl TsrImporter {
         }
         let mut word = [0; 4];
         self.exact(&mut word, "a meta length")?;
-        let labels = self.meta(u32::from_le_bytes(word) as usize)?;
+        let (labels, starts) = self.meta(u32::from_le_bytes(word) as usize)?;
         self.exact(&mut word, "a sample count")?;
         let count = u32::from_le_bytes(word) as usize;
         let mut samples = Samples::default();
         self.column(count, "times", |bytes| samples.times.push(i64::from_le_bytes(bytes)))?;
         self.column(count, "values", |bytes| samples.values.push(f64::from_le_bytes(bytes)))?;
+        let corrupt = |message: String| ImportError::Corrupt { offset: self.offset, message };
+        samples.starts = spread(&starts, count).map_err(corrupt)?;
         Ok(Some(Pending::new(labels, Kind::Float, samples)))
     }
 
-    fn meta(&mut self, len: usize) -> Result<Labels, ImportError> {
+    fn meta(&mut self, len: usize) -> Result<(Labels, Vec<Since>), ImportError> {
         let offset = self.offset;
         let corrupt = |message: String| ImportError::Corrupt { offset, message };
         if len > META_LEN_MAX {
@@ -131,7 +151,8 @@ impl TsrImporter {
         let mut builder = LabelsBuilder::default();
         meta.labels.push(&mut builder);
         add_labels(&self.extra, &mut builder);
-        builder.build().map_err(|error| corrupt(format!("meta: {error}")))
+        let labels = builder.build().map_err(|error| corrupt(format!("meta: {error}")))?;
+        Ok((labels, meta.starts))
     }
 
     /// Reads a column piece by piece: a false count costs no memory.
@@ -175,6 +196,7 @@ pub struct TsrExporter {
     output: Option<zstd::Encoder<'static, Output>>,
     labels: Labels,
     samples: Samples,
+    starts: Vec<Since>,
     exported: Exported,
 }
 
@@ -193,8 +215,8 @@ impl TsrExporter {
         let mut encoder = zstd::Encoder::new(output, 9)?;
         encoder.include_checksum(true)?;
         encoder.write_all(&MAGIC)?;
-        let (labels, samples, exported) = Default::default();
-        Ok(Self { output: Some(encoder), labels, samples, exported })
+        let (labels, samples, starts, exported) = Default::default();
+        Ok(Self { output: Some(encoder), labels, samples, starts, exported })
     }
 
     /// Writes the series that was collected.
@@ -205,6 +227,10 @@ impl TsrExporter {
         let output = self.output.as_mut().ok_or_else(|| io::Error::other("the container was finished"))?;
         let mut meta = b"{\"labels\":".to_vec();
         write_labels(&mut meta, &self.labels)?;
+        if self.starts.iter().any(|(_, start)| *start != 0) {
+            meta.extend_from_slice(b",\"starts\":");
+            serde_json::to_writer(&mut meta, &self.starts)?;
+        }
         meta.extend_from_slice(b",\"class\":\"\",\"ts\":\"real\"}");
         output.write_all(&(meta.len() as u32).to_le_bytes())?;
         output.write_all(&meta)?;
@@ -217,6 +243,21 @@ impl TsrExporter {
         }
         self.exported.samples += self.samples.len() as u64;
         self.samples.clear();
+        self.starts.clear();
+        Ok(())
+    }
+
+    fn push(&mut self, time_ms: i64, value: f64, start_ms: i64) -> io::Result<()> {
+        let continues = self.starts.last().is_some_and(|(_, start)| *start == start_ms);
+        if self.samples.len() == RECORD_SAMPLES_MAX || !continues && self.starts.len() == RECORD_STARTS_MAX {
+            self.record()?;
+        }
+        match self.starts.last_mut().filter(|(_, start)| *start == start_ms) {
+            Some((count, _)) => *count += 1,
+            None => self.starts.push((1, start_ms)),
+        }
+        self.samples.times.push(time_ms);
+        self.samples.values.push(value);
         Ok(())
     }
 }
@@ -237,12 +278,8 @@ impl Exporter for TsrExporter {
             self.record()?;
             self.labels = labels.clone();
         }
-        for (&time, &value) in samples.times.iter().zip(&samples.values) {
-            self.samples.times.push(time);
-            self.samples.values.push(value);
-            if self.samples.len() == RECORD_SAMPLES_MAX {
-                self.record()?;
-            }
+        for (index, (&time, &value)) in samples.times.iter().zip(&samples.values).enumerate() {
+            self.push(time, value, samples.start(index))?;
         }
         Ok(())
     }

@@ -200,6 +200,23 @@ fn add_histograms(db: &TestDb) {
     db.db.append(&batch).unwrap();
 }
 
+fn add_starts(db: &TestDb, kind: Kind) {
+    let mut batch = db.db.batch();
+    for number in ["1", "2"] {
+        batch.series(kind, &labels(&[("__name__", "counted"), ("number", number)]));
+        for index in 0..20 {
+            if kind == Kind::Histogram {
+                batch.histogram(index * 10, Histogram { count: index as f64, ..Histogram::default() });
+            } else {
+                batch.float(index * 10, index as f64);
+            }
+            // None, then a steady one, then one of its own for each sample.
+            batch.start(if index < 4 || number == "2" && index > 17 { 0 } else { 4 + (index / 9) * (index - 12) });
+        }
+    }
+    db.db.append(&batch).unwrap();
+}
+
 fn without(text: &str, starts: &[&str]) -> String {
     text.lines()
         .filter(|line| !starts.iter().any(|start| line.starts_with(start)))
@@ -219,6 +236,10 @@ fn every_format_gives_back_the_kinds_it_promises() {
         }
         if format.kinds.contains(&Kind::Histogram) {
             add_histograms(&db);
+            add_starts(&db, Kind::Histogram);
+        }
+        if ["jsonl", "tsr"].contains(&format.name) {
+            add_starts(&db, Kind::Float);
         }
         let mut want = dump(&db.db);
         match format.name {
@@ -254,6 +275,13 @@ fn what_a_format_cannot_hold_is_counted() {
     assert_eq!(skipped("csv"), [(Skipped::Histogram, 3), (Skipped::Exemplar, 1)]);
     assert_eq!(skipped("tsr"), [(Skipped::Histogram, 3), (Skipped::Step, 25), (Skipped::Exemplar, 1)]);
     assert_eq!(skipped("jsonl"), []);
+    add_starts(&db, Kind::Float);
+    for name in ["openmetrics", "prometheus", "csv"] {
+        assert_eq!(skipped(name).last(), Some(&(Skipped::Start, 30)), "{name}");
+    }
+    for name in ["jsonl", "tsr"] {
+        assert!(skipped(name).iter().all(|(reason, _)| *reason != Skipped::Start), "{name}");
+    }
 }
 
 #[test]

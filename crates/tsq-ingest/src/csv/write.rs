@@ -86,6 +86,7 @@ impl Exporter for CsvExporter {
             self.rows.write_record(&row).map_err(csv_error)?;
         }
         self.exported.samples += samples.len() as u64;
+        self.exported.skip_starts(samples);
         Ok(())
     }
 

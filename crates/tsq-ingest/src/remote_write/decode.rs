@@ -68,6 +68,8 @@ pub(super) const ENTRY_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Parts<'a> {
     samples: Vec<(i64, f64)>,
+    /// Start times of the first samples; those beyond have none.
+    starts: Vec<i64>,
     histograms: Vec<Reader<'a>>,
     pub(super) exemplars: Vec<Reader<'a>>,
 }
@@ -75,6 +77,7 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     pub(super) fn clear(&mut self) {
         self.samples.clear();
+        self.starts.clear();
         self.histograms.clear();
         self.exemplars.clear();
     }
@@ -87,7 +90,22 @@ impl<'a> Parts<'a> {
     #[inline]
     pub(super) fn sample(&mut self, message: Reader<'a>, budget: &mut Budget) -> Result<(), DecodeError> {
         budget.charge(16, message.pos())?;
-        self.samples.push(decode_sample(message)?);
+        self.samples.push(decode_sample(message, false)?.0);
+        Ok(())
+    }
+
+    /// As [`Parts::sample`], of 2.0, whose samples may have start times.
+    #[inline]
+    pub(super) fn sample_with_start(&mut self, message: Reader<'a>, budget: &mut Budget) -> Result<(), DecodeError> {
+        let position = message.pos();
+        budget.charge(16, position)?;
+        let (sample, start_ms) = decode_sample(message, true)?;
+        self.samples.push(sample);
+        if start_ms != 0 {
+            budget.charge(8 * (self.samples.len() - self.starts.len()), position)?;
+            self.starts.resize(self.samples.len() - 1, 0);
+            self.starts.push(start_ms);
+        }
         Ok(())
     }
 
@@ -104,18 +122,22 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn decode_sample(mut message: Reader<'_>) -> Result<(i64, f64), DecodeError> {
+/// Time and value, and the start time if the version has any.
+#[inline]
+fn decode_sample(mut message: Reader<'_>, has_start: bool) -> Result<((i64, f64), i64), DecodeError> {
     const VALUE: u32 = key(1, FIXED64);
     const TIMESTAMP: u32 = key(2, VARINT);
-    let (mut time_ms, mut value) = (0, 0.0);
+    const START: u32 = key(3, VARINT);
+    let (mut time_ms, mut value, mut start_ms) = (0, 0.0, 0);
     while let Some(field) = message.key()? {
         match field {
             VALUE => value = message.double()?,
             TIMESTAMP => time_ms = message.varint()? as i64,
-            other => message.skip(other, 0b110)?,
+            START if has_start => start_ms = message.varint()? as i64,
+            other => message.skip(other, if has_start { 0b1110 } else { 0b110 })?,
         }
     }
-    Ok((time_ms, value))
+    Ok(((time_ms, value), start_ms))
 }
 
 /// A request being decoded into a batch.
@@ -136,6 +158,8 @@ pub(super) trait Dialect<'a> {
         key: u32,
         out: &mut LabelsBuilder,
     ) -> Result<(), ExemplarFault>;
+    /// Whether histograms may have start times.
+    fn has_starts(&self) -> bool;
     /// The series, for messages.
     fn show(&self, label_bytes: &[u8]) -> String;
 }
@@ -173,8 +197,14 @@ impl<'b> Decoder<'b> {
         if !parts.samples.is_empty() || parts.histograms.is_empty() && !parts.exemplars.is_empty() {
             self.budget.charge(ENTRY_BYTES + label_bytes.len(), 0)?;
             self.batch.series_keyed(Kind::Float, series, label_bytes);
-            for &(time_ms, value) in &parts.samples {
-                self.batch.float(time_ms, value);
+            if parts.starts.is_empty() {
+                parts.samples.iter().for_each(|&(time_ms, value)| self.batch.float(time_ms, value));
+            } else {
+                let starts = parts.starts.iter().copied().chain(std::iter::repeat(0));
+                for (&(time_ms, value), start_ms) in parts.samples.iter().zip(starts) {
+                    self.batch.float(time_ms, value);
+                    self.batch.start(start_ms);
+                }
             }
             self.counts.floats += parts.samples.len() as u64;
         }
@@ -197,11 +227,12 @@ impl<'b> Decoder<'b> {
         self.budget.charge(ENTRY_BYTES + label_bytes.len(), 0)?;
         self.batch.series_keyed(Kind::Histogram, series, label_bytes);
         for message in parts.histograms.drain(..) {
-            let raw = RawHistogram::decode(message, &mut self.budget)?;
-            let time_ms = raw.time_ms;
+            let raw = RawHistogram::decode(message, &mut self.budget, dialect.has_starts())?;
+            let (time_ms, start_ms) = (raw.time_ms, raw.start_ms);
             match raw.finish() {
                 Ok(histogram) => {
                     self.batch.histogram(time_ms, histogram);
+                    self.batch.start(start_ms);
                     self.counts.histograms += 1;
                 }
                 Err(fault) => self.counts.reject(RejectReason::InvalidHistogram, 1, || {

@@ -25,6 +25,10 @@ pub struct TimeSeries {
     pub samples: Vec<(i64, f64)>,
     /// Times in milliseconds and histograms.
     pub histograms: Vec<(i64, Histogram)>,
+    /// Start times of the first samples, for 2.0; 0 is unknown.
+    pub starts: Vec<i64>,
+    /// Start times of the first histograms, for 2.0; 0 is unknown.
+    pub histogram_starts: Vec<i64>,
     /// Exemplars.
     pub exemplars: Vec<Exemplar>,
 }
@@ -35,14 +39,14 @@ pub fn encode_v1(request: &WriteRequest) -> Vec<u8> {
     for series in &request.series {
         body.message(1, |out| {
             put_labels(out, &series.labels);
-            put_samples(out, 2, series);
+            put_samples(out, 2, series, &[]);
             for exemplar in &series.exemplars {
                 out.message(3, |out| {
                     put_labels(out, &exemplar.labels);
                     put_exemplar(out, exemplar);
                 });
             }
-            put_histograms(out, 4, series);
+            put_histograms(out, 4, series, &[]);
         });
     }
     for metadata in &request.metadata {
@@ -64,8 +68,8 @@ pub fn encode_v2(request: &WriteRequest) -> Vec<u8> {
     for series in &request.series {
         all.message(5, |out| {
             put_references(out, &series.labels, &mut symbols);
-            put_samples(out, 2, series);
-            put_histograms(out, 3, series);
+            put_samples(out, 2, series, &series.starts);
+            put_histograms(out, 3, series, &series.histogram_starts);
             for exemplar in &series.exemplars {
                 out.message(4, |out| {
                     put_references(out, &exemplar.labels, &mut symbols);
@@ -123,11 +127,12 @@ fn put_references(out: &mut Writer, labels: &Labels, symbols: &mut Symbols) {
     });
 }
 
-fn put_samples(out: &mut Writer, field: u32, series: &TimeSeries) {
-    for &(time_ms, value) in &series.samples {
+fn put_samples(out: &mut Writer, field: u32, series: &TimeSeries, starts: &[i64]) {
+    for (index, &(time_ms, value)) in series.samples.iter().enumerate() {
         out.message(field, |out| {
             out.double(1, value);
             out.varint(2, time_ms as u64);
+            out.varint(3, starts.get(index).map_or(0, |start| *start as u64));
         });
     }
 }
@@ -138,9 +143,12 @@ fn put_exemplar(out: &mut Writer, exemplar: &Exemplar) {
     out.varint(3, exemplar.time_ms as u64);
 }
 
-fn put_histograms(out: &mut Writer, field: u32, series: &TimeSeries) {
-    for (time_ms, histogram) in &series.histograms {
-        out.message(field, |out| put_histogram(out, *time_ms, histogram));
+fn put_histograms(out: &mut Writer, field: u32, series: &TimeSeries, starts: &[i64]) {
+    for (index, (time_ms, histogram)) in series.histograms.iter().enumerate() {
+        out.message(field, |out| {
+            put_histogram(out, *time_ms, histogram);
+            out.varint(17, starts.get(index).map_or(0, |start| *start as u64));
+        });
     }
 }
 

@@ -58,6 +58,9 @@ fn note(fault: &mut Option<String>, message: impl FnOnce() -> String) {
 #[derive(Debug)]
 pub(super) struct RawHistogram {
     pub(super) time_ms: i64,
+    /// 0 when it is unknown.
+    pub(super) start_ms: i64,
+    has_start: bool,
     count: Count,
     zero_count: Count,
     schema: i64,
@@ -91,13 +94,18 @@ const RESET_HINT: u32 = key(14, VARINT);
 const TIMESTAMP: u32 = key(15, VARINT);
 const CUSTOM_VALUES: u32 = bytes_key(16);
 const CUSTOM_VALUE: u32 = key(16, FIXED64);
-/// Fields 1 to 16. Field 17, the start timestamp of 2.0, is skipped.
+/// Of 2.0.
+const START: u32 = key(17, VARINT);
+/// Fields 1 to 16 and of 2.0 also 17.
 const KNOWN: u32 = 0x1_fffe;
+const KNOWN_WITH_START: u32 = 0x3_fffe;
 
 impl RawHistogram {
-    pub(super) fn decode(mut message: Reader<'_>, budget: &mut Budget) -> Result<Self, DecodeError> {
+    pub(super) fn decode(mut message: Reader<'_>, budget: &mut Budget, has_start: bool) -> Result<Self, DecodeError> {
         let mut raw = Self {
             time_ms: 0,
+            start_ms: 0,
+            has_start,
             count: Count::Integer(0),
             zero_count: Count::Integer(0),
             schema: 0,
@@ -137,7 +145,8 @@ impl RawHistogram {
             CUSTOM_VALUES | CUSTOM_VALUE => doubles(field, message, &mut self.histogram.custom_values, budget)?,
             RESET_HINT => self.reset_hint = message.varint()?,
             TIMESTAMP => self.time_ms = message.varint()? as i64,
-            other => message.skip(other, KNOWN)?,
+            START if self.has_start => self.start_ms = message.varint()? as i64,
+            other => message.skip(other, if self.has_start { KNOWN_WITH_START } else { KNOWN })?,
         }
         Ok(())
     }

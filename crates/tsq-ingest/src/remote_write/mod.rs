@@ -6,7 +6,8 @@
 //! | native histograms, integer or float, exponential or custom buckets | an entry of kind `Histogram` |
 //! | exemplars | exemplars of that entry (an entry without samples when the series has only exemplars) |
 //! | 1.0 metadata, 2.0 metadata of a series | metadata of the batch |
-//! | start timestamps, unknown fields | skipped |
+//! | 2.0 start timestamps of samples and histograms | their start times; 0 is unknown |
+//! | unknown fields | skipped |
 //!
 //! Refused, one series at a time, while the rest is stored: label sets without a name, with a duplicate or empty label
 //! name or invalid UTF-8; references outside of the symbol table; histograms whose buckets do not fit their spans.

@@ -236,6 +236,10 @@ impl<'a> Dialect<'a> for V1Labels {
         Ok(())
     }
 
+    fn has_starts(&self) -> bool {
+        false
+    }
+
     fn show(&self, label_bytes: &[u8]) -> String {
         let mut builder = LabelsBuilder::default();
         shown(self.labels(label_bytes, &mut builder).and_then(|()| builder.build()))

@@ -92,6 +92,10 @@ impl<'a> Dialect<'a> for V2Labels<'a> {
         Ok(())
     }
 
+    fn has_starts(&self) -> bool {
+        true
+    }
+
     fn show(&self, label_bytes: &[u8]) -> String {
         let mut builder = LabelsBuilder::default();
         shown(self.labels(label_bytes, &mut builder).and_then(|()| builder.build()))
@@ -198,7 +202,7 @@ impl<'a> Request<'a, '_> {
         let budget = &mut self.decoder.budget;
         while let Some(field) = message.key()? {
             match field {
-                SAMPLES => self.parts.sample(message.message()?, budget)?,
+                SAMPLES => self.parts.sample_with_start(message.message()?, budget)?,
                 HISTOGRAMS => self.parts.histogram(message.message()?, budget)?,
                 EXEMPLARS => self.parts.exemplar(message.message()?, budget)?,
                 METADATA => description = Some(decode_description(message.message()?)?),

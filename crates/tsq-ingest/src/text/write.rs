@@ -133,6 +133,7 @@ impl Exporter for TextExporter {
         if name.is_empty() {
             self.exported.skip(Skipped::Nameless, samples.len());
         } else if self.exported.floats_only(kind, samples.len()) {
+            self.exported.skip_starts(samples);
             self.describe(name)?;
             self.head.clear();
             write_series(&mut self.head, labels)?;

@@ -65,7 +65,9 @@ fn dump_samples(head: &str, samples: &Samples, lines: &mut Vec<String>) {
             Some(histogram) => show_histogram(histogram),
             None => format!("{:016x}", samples.values[index].to_bits()),
         };
-        lines.push(format!("{head} {time}{step} {value}"));
+        let start = samples.starts.get(index).filter(|start| **start != 0);
+        let start = start.map(|start| format!(" start={start}")).unwrap_or_default();
+        lines.push(format!("{head} {time}{step} {value}{start}"));
     }
 }
 
