@@ -86,6 +86,11 @@ pub trait Source: Send + Sync {
     /// What is known about metrics, sorted by name.
     fn metadata(&self) -> Result<Vec<Metadata>>;
 
+    /// What is known about one metric.
+    fn metadata_of(&self, metric: &str) -> Result<Option<Metadata>> {
+        Ok(self.metadata()?.into_iter().find(|known| known.metric == metric))
+    }
+
     /// Exemplars in `range` of series that pass all matchers, in label order, each list by time.
     fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>>;
 }

@@ -67,6 +67,32 @@ impl Series {
         Kind::ALL.into_iter().filter(move |kind| found & 1 << *kind as u8 != 0)
     }
 
+    /// Stored runs of samples that the selection found; the samples of one kind in the head are one.
+    pub fn chunk_count(&self) -> u64 {
+        let count = |part: &Part| match part {
+            Part::Head(..) => 1,
+            Part::Block(_, chunks) => chunks.len() as u64,
+        };
+        self.parts.iter().map(count).sum()
+    }
+
+    /// Times of the first and last sample of the runs that the selection found.
+    pub fn time_range(&self) -> TimeRange {
+        let times = |part: &Part| match part {
+            Part::Head(_, samples) => {
+                let times = &samples.times;
+                (times.first().copied().unwrap_or(i64::MAX), times.last().copied().unwrap_or(i64::MIN))
+            }
+            Part::Block(_, chunks) => {
+                let min_ms = chunks.iter().map(|chunk| chunk.min_ms).min().unwrap_or(i64::MAX);
+                (min_ms, chunks.iter().map(|chunk| chunk.max_ms).max().unwrap_or(i64::MIN))
+            }
+        };
+        let joined = |all: (i64, i64), part: (i64, i64)| (all.0.min(part.0), all.1.max(part.1));
+        let (min_ms, max_ms) = self.parts.iter().map(times).fold((i64::MAX, i64::MIN), joined);
+        TimeRange::new(min_ms, max_ms)
+    }
+
     /// Replaces `out` by the samples of one kind inside `range`, merged and in order. `range` should lie within the
     /// range of the selection: samples outside of that may be missing. Only chunks that overlap it are decoded, and
     /// counted in what it gives back.

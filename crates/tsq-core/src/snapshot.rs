@@ -200,6 +200,16 @@ impl Source for Snapshot {
         Ok(known.into_values().collect())
     }
 
+    fn metadata_of(&self, metric: &str) -> Result<Option<Metadata>> {
+        self.state.check_missing()?;
+        if let Some(message) = &self.state.metadata.unreadable {
+            return Err(Error::corrupt(message.clone()));
+        }
+        let newest = self.state.generations.iter().rev();
+        let in_head = newest.filter_map(|generation| generation.notes.lock().metadata.get(metric).cloned()).next();
+        Ok(in_head.or_else(|| self.state.metadata.by_metric.get(metric).cloned()))
+    }
+
     fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
         self.state.check_missing()?;
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();

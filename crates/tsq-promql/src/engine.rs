@@ -12,6 +12,7 @@ use crate::eval::evaluate;
 use crate::eval::grid::Grid;
 use crate::eval::memory::{Memory, Pool};
 use crate::eval::recorder::Recorder;
+use crate::hints::hints;
 use crate::parser::parse;
 
 /// Limits and settings of an engine.
@@ -111,6 +112,11 @@ impl Engine {
         &self.options
     }
 
+    /// Bytes that all running queries hold now.
+    pub fn memory_bytes(&self) -> u64 {
+        self.pool.used()
+    }
+
     /// Evaluates `text` at one time, in milliseconds since 1970. A range vector gives the samples in its range.
     ///
     /// # Errors
@@ -189,6 +195,9 @@ impl Engine {
         };
         query.check()?;
         let value = evaluate(&query, &expr)?;
+        // A query is not worse for metadata that cannot be read.
+        let metadata = |metric: &str| source.metadata_of(metric).ok().flatten();
+        hints(&expr, metadata, |note, metric, range| query.note(note, metric, range));
         let (warnings, infos) = query.annotations.texts(text);
         let explain = query.recorder.as_ref().map(|recorder| recorder.explain(begin.elapsed()));
         Ok(Answer { value, warnings, infos, stats: query.stats(), explain })

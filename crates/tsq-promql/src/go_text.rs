@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use tsq_core::Labels;
+
 /// A double-quoted string (`%q`).
 pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -11,6 +13,18 @@ pub(crate) fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A label set as Prometheus writes it in messages: `{__name__="up", job="a"}`.
+pub(crate) fn labels_text(labels: &Labels) -> String {
+    let plain = |name: &str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
+    let name_text = |name: &str| {
+        let bare = plain(name) && !name.starts_with(|c: char| c.is_ascii_digit());
+        if bare { name.to_owned() } else { quote(name) }
+    };
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{}={}", name_text(name), quote(value))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 /// A double-quoted string of bytes that need not be UTF-8 (`%q`).
@@ -103,6 +117,13 @@ fn is_printable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn label_sets() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("a.b", "\"x\""), ("job", "é")]).unwrap();
+        assert_eq!(labels_text(&labels), r#"{__name__="up", "a.b"="\"x\"", job="é"}"#);
+        assert_eq!(labels_text(&Labels::empty()), "{}");
+    }
 
     #[test]
     fn quotes_as_go_does() {

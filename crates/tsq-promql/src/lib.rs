@@ -12,6 +12,7 @@ mod explain;
 mod format;
 mod functions;
 mod go_text;
+mod hints;
 mod kernels;
 mod lexer;
 mod names;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use tsq_core::{Labels, LabelsBuilder, METRIC_NAME, Matcher};
 
 use crate::ast::{Expr, Modifiers, Node};
+use crate::go_text::labels_text;
 
 use super::calls::{Call, selector_of};
 use super::context::{Query, Result, execution};
@@ -164,10 +165,9 @@ impl<'q> Infos<'q> {
                 None => newest.push((index, time)),
                 Some(best) if time > best.1 => *best = (index, time),
                 Some(best) if time == best.1 => {
-                    let other = &self.values.rows[best.0].labels;
+                    let (other, new) = (labels_text(&self.values.rows[best.0].labels), labels_text(&row.labels));
                     return Err(execution(format!(
-                        "found duplicate series for info metric: existing {other} @ {time}, new {} @ {time}",
-                        row.labels
+                        "found duplicate series for info metric: existing {other} @ {time}, new {new} @ {time}"
                     )));
                 }
                 Some(_) => {}

@@ -7,6 +7,7 @@ use tsq_core::{Labels, LabelsBuilder};
 
 use crate::answer::QueryError;
 use crate::ast::{Binary, Group, Matching, TextRange};
+use crate::go_text::labels_text;
 use crate::kernels::{Notes, Out};
 
 use super::binary::Operation;
@@ -273,8 +274,8 @@ fn self_conflict(matching: &Matching, swapped: bool, row: &Row, other: &Row) -> 
     execution(format!(
         "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
          many-to-many matching not allowed: matching labels must be unique on one side",
-        common_labels(&row.labels, matching),
-        row.labels,
-        other.labels,
+        labels_text(&common_labels(&row.labels, matching)),
+        labels_text(&row.labels),
+        labels_text(&other.labels),
     ))
 }

@@ -15,7 +15,7 @@ pub(crate) fn label_replace<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<
     let text = |at: usize| planner.string(&call.args[at]);
     let (target, replacement, source, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
     let pattern = compile_captures(pattern)
-        .map_err(|error| execution(format!("invalid regular expression in label_replace(): {pattern}: {error}")))?;
+        .map_err(|_| execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
     if target.is_empty() {
         return Err(execution(format!("invalid destination label name in label_replace(): {target}")));
     }

@@ -16,6 +16,11 @@ impl Pool {
     pub(crate) fn new(limit: u64) -> Self {
         Self { limit, used: AtomicU64::new(0) }
     }
+
+    /// Bytes held now.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
 }
 
 /// Bytes held by one query. What it holds is given back to the pool when it ends.

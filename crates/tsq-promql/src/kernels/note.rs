@@ -62,6 +62,12 @@ pub(crate) enum Note {
     NotCounter,
     /// The `__type__` of a metric that is used as a counter says something else.
     NotCounterLabel(String),
+    /// The metadata of a metric that is used as a counter says that it is a gauge.
+    GaugeByMetadata,
+    /// The named aggregation gets a metric that is a counter by its metadata, as it is.
+    CounterAggregated(&'static str),
+    /// The named operator gets a metric that is a counter by its metadata, as it is.
+    CounterComputed(&'static str),
     /// Classic buckets were not monotonic.
     ForcedMonotonicity(ForcedMonotonicity),
     /// An operator has no meaning for these kinds of samples ("float" or "histogram").
@@ -140,6 +146,9 @@ impl Note {
             | Self::CounterResetCollision(_) => Severity::Warning,
             Self::NotCounter
             | Self::NotCounterLabel(_)
+            | Self::GaugeByMetadata
+            | Self::CounterAggregated(_)
+            | Self::CounterComputed(_)
             | Self::ForcedMonotonicity(_)
             | Self::IncompatibleTypes { .. }
             | Self::HistogramIgnoredInAggregation(_)
@@ -214,6 +223,20 @@ impl Note {
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", \
                  got {}: {metric_quoted}",
                 quote(kind)
+            ),
+            Self::GaugeByMetadata => format!(
+                "metric might not be a counter, metadata type is not \"counter\" or \"histogram\", got \"gauge\": \
+                 {metric_quoted}"
+            ),
+            Self::CounterAggregated(by) => format!(
+                "metric is a counter, its total is aggregated by {} without rate or increase, metadata type is \
+                 \"counter\": {metric_quoted}",
+                quote(by)
+            ),
+            Self::CounterComputed(by) => format!(
+                "metric is a counter, its total is an operand of {} without rate or increase, metadata type is \
+                 \"counter\": {metric_quoted}",
+                quote(by)
             ),
             Self::ForcedMonotonicity(what) => format!(
                 "input to histogram_quantile needed to be fixed for monotonicity (see \
