@@ -154,15 +154,23 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         name: "queries-running",
         value: "COUNT",
-        help: "Queries that run at once; further ones wait. auto: as many as the machine has cores, at least 4",
-        show: |config| match config.limits.queries_running {
-            count if count == ServerConfig::default().limits.queries_running => "auto".into(),
-            count => count.to_string(),
-        },
-        set: |config, text| {
-            let auto = || Ok(ServerConfig::default().limits.queries_running);
-            put(&mut config.limits.queries_running, if text == "auto" { auto() } else { parse_count(text) })
-        },
+        help: "Queries that run at once; further ones wait",
+        show: |config| config.limits.queries_running.to_string(),
+        set: |config, text| put(&mut config.limits.queries_running, parse_count(text)),
+    },
+    Setting {
+        name: "queries-waiting",
+        value: "COUNT",
+        help: "Queries that wait for their turn, each at most for its timeout; further ones are refused",
+        show: |config| config.limits.queries_waiting.to_string(),
+        set: |config, text| put(&mut config.limits.queries_waiting, parse_count(text)),
+    },
+    Setting {
+        name: "queries-bytes",
+        value: "SIZE",
+        help: "Memory of all running queries together; one that would need more fails",
+        show: |config| format_bytes(config.engine.total_bytes),
+        set: |config, text| put(&mut config.engine.total_bytes, parse_bytes(text)),
     },
     Setting {
         name: "connections",
@@ -215,15 +223,9 @@ impl clap::Args for Settings {
     fn augment_args(command: Command) -> Command {
         let defaults = ServerConfig::default();
         let command = command.args(SETTINGS.iter().map(|setting| flag(setting, &defaults)));
-        command.arg(
-            Arg::new("insecure")
-                .long("insecure")
-                .env("TSQ_INSECURE")
-                .hide_env_values(true)
-                .value_parser(clap::builder::FalseyValueParser::new())
-                .action(ArgAction::SetTrue)
-                .help("Listen on an address that other machines can reach, although tsq authenticates nobody"),
-        )
+        let insecure = "Listen on an address that other machines can reach, although tsq authenticates nobody";
+        let lifecycle = "Let requests to /-/quit end the server";
+        command.arg(switch("insecure", "TSQ_INSECURE", insecure)).arg(switch("lifecycle", "TSQ_LIFECYCLE", lifecycle))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -246,6 +248,11 @@ fn flag(setting: &'static Setting, defaults: &ServerConfig) -> Arg {
         .help(format!("{} [default: {default}]", setting.help))
 }
 
+fn switch(name: &'static str, variable: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).env(variable).hide_env_values(true);
+    arg.value_parser(clap::builder::FalseyValueParser::new()).action(ArgAction::SetTrue).help(help)
+}
+
 impl clap::FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut settings = Self(ServerConfig::default());
@@ -261,6 +268,7 @@ impl clap::FromArgMatches for Settings {
             }
         }
         self.0.insecure |= matches.get_flag("insecure");
+        self.0.lifecycle |= matches.get_flag("lifecycle");
         Ok(())
     }
 }

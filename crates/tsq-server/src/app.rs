@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tsq::promql::Engine;
 use tsq::{Clock, Db, SystemClock};
 
@@ -28,6 +28,8 @@ pub(crate) struct App {
     pub(crate) request_bytes: Arc<Budget>,
     pub(crate) write_buffers: BufferPool,
     pub(crate) metrics: Metrics,
+    /// Told when a request asks the process to end.
+    pub(crate) quit: Notify,
     /// Backups made, for their names.
     pub(crate) backups: AtomicU64,
     pub(crate) started_ms: i64,
@@ -45,12 +47,13 @@ impl App {
         let clock = SystemClock::new();
         Self {
             engine: Engine::new(config.engine.clone()),
-            queries: Turnstile::new("queries", limits.queries_running, limits.queries_waiting, limits.query_wait),
-            maintenance: Turnstile::new("maintenance requests", 1, limits.queries_waiting, limits.query_wait),
+            queries: Turnstile::new("queries", limits.queries_running, limits.queries_waiting),
+            maintenance: Turnstile::new("maintenance requests", 1, limits.queries_waiting),
             writes: Arc::new(Semaphore::new(limits.writes_running.max(1))),
             request_bytes: Budget::new(limits.decoded_total_bytes),
             write_buffers: BufferPool::default(),
             metrics: Metrics::default(),
+            quit: Notify::new(),
             backups: AtomicU64::new(0),
             started_ms: clock.now_ms(),
             clock,

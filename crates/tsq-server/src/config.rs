@@ -16,6 +16,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Serve an address that other machines can reach although nothing here authenticates them. Default false.
     pub insecure: bool,
+    /// Let requests end the process (`/-/quit`) and reload its settings (`/-/reload`, which finds none to reload).
+    /// Default false.
+    pub lifecycle: bool,
     /// Settings of the database.
     pub options: Options,
     /// Limits of queries.
@@ -30,6 +33,7 @@ impl Default for ServerConfig {
             data: PathBuf::from("tsq-data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             insecure: false,
+            lifecycle: false,
             options: Options::default(),
             engine: EngineOptions::default(),
             limits: ServerLimits::default(),
@@ -48,12 +52,13 @@ pub struct ServerLimits {
     pub form_bytes: usize,
     /// Open connections; further ones wait in the listen queue. Default 512.
     pub connections: usize,
-    /// Queries that run at once. Default: the machine's cores, at least 4.
+    /// Queries that run at once. Default 20; each uses all cores.
     pub queries_running: usize,
     /// Queries that wait for a turn; further ones get 503. Default 256.
     pub queries_waiting: usize,
-    /// Longest wait for a turn, after which a query gets 503. Default 10 s.
-    pub query_wait: Duration,
+    /// Longest wait of a write or of maintenance for its turn, after which it gets 503. Default 10 s. A query may wait as
+    /// long as it may take: the wait counts to its timeout.
+    pub turn_wait: Duration,
     /// Write requests that are decoded and appended at once; they share the log's group commit. Default 64.
     pub writes_running: usize,
     /// Bytes of one answer about series, labels or metadata. Default 256 MiB.
@@ -73,9 +78,9 @@ impl Default for ServerLimits {
             decoded_total_bytes: 256 << 20,
             form_bytes: 1 << 20,
             connections: 512,
-            queries_running: std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4)),
+            queries_running: 20,
             queries_waiting: 256,
-            query_wait: Duration::from_secs(10),
+            turn_wait: Duration::from_secs(10),
             writes_running: 64,
             answer_bytes: 256 << 20,
             header_timeout: Duration::from_secs(10),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tsq::{Appended, RejectReason};
 
+use crate::http::error::{ApiError, ErrorType};
+
 /// Upper bounds of the request duration histogram, in seconds.
 pub(crate) const DURATION_BOUNDS_S: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
@@ -51,7 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) received_bytes: Counter,
     pub(crate) decoded_bytes: Counter,
     pub(crate) queries: Counter,
-    pub(crate) query_failures: Counter,
+    /// Queries that failed, by the type of the error.
+    pub(crate) query_failures: [Counter; ErrorType::ALL.len()],
     pub(crate) query_samples: Counter,
     pub(crate) connections: Counter,
     pub(crate) panics: Counter,
@@ -97,6 +100,11 @@ impl Metrics {
         let seconds = duration.as_secs_f64();
         stats.durations[DURATION_BOUNDS_S.partition_point(|&bound| bound < seconds)] += 1;
         stats.seconds += seconds;
+    }
+
+    /// Counts a query that failed.
+    pub(crate) fn query_failed(&self, error: &ApiError) {
+        self.query_failures[error.error_type as usize].add(1);
     }
 
     pub(crate) fn refused(&self, why: Refusal) {

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::config::ServerConfig;
 use crate::error::ServeError;
 use crate::http::idle::IdleTimeout;
+use crate::http::targets::EncodedTargets;
 
 /// Starts servers.
 #[derive(Clone, Copy, Debug)]
@@ -111,13 +112,13 @@ impl RunningServer {
         self.local_addr
     }
 
-    /// Blocks until the process gets SIGTERM or SIGINT, then shuts down.
+    /// Blocks until the process gets SIGTERM or SIGINT, or a request to quit where those are allowed, then shuts down.
     ///
     /// # Errors
     /// When the database cannot be opened (then it does not wait for a signal) or closed.
     pub fn wait(mut self) -> Result<(), ServeError> {
         let runtime = self.runtime.as_ref().expect("the server runs");
-        runtime.block_on(wait_for_end(self.opening.as_mut()))?;
+        runtime.block_on(wait_for_end(&self.app, self.opening.as_mut()))?;
         self.shutdown()
     }
 
@@ -162,19 +163,21 @@ impl Drop for RunningServer {
 }
 
 /// Returns when the process is told to end, or when the database cannot be opened.
-async fn wait_for_end(opening: Option<&mut Opening>) -> Result<(), ServeError> {
+async fn wait_for_end(app: &App, opening: Option<&mut Opening>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Io)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Io)?;
     if let Some(opening) = opening {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            () = app.quit.notified() => return Ok(()),
             () = opening.end() => opening.result()?,
         }
     }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = app.quit.notified() => {}
     }
     Ok(())
 }
@@ -247,10 +250,10 @@ fn connection_builder(config: &ServerConfig) -> Builder<TokioExecutor> {
 }
 
 /// A connection that ends when nothing moves for longer than any request may take.
-fn prepare(stream: TcpStream, config: &ServerConfig) -> IdleTimeout<TcpStream> {
+fn prepare(stream: TcpStream, config: &ServerConfig) -> EncodedTargets<IdleTimeout<TcpStream>> {
     // Answers are written whole: waiting to fill a packet only delays them. A socket that refuses is as good without.
     let _ = stream.set_nodelay(true);
     let limits = &config.limits;
-    let longest = limits.body_timeout + limits.query_wait + config.engine.timeout;
-    IdleTimeout::new(stream, longest + limits.header_timeout)
+    let longest = limits.body_timeout + limits.turn_wait + config.engine.timeout;
+    EncodedTargets::new(IdleTimeout::new(stream, longest + limits.header_timeout))
 }

@@ -1,8 +1,8 @@
 //! Bounds on work in flight: turns for queries, bytes for write requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tsq::promql::CancelFlag;
@@ -18,29 +18,33 @@ pub(crate) struct Turnstile {
     running_max: usize,
     waiting: AtomicUsize,
     waiting_max: usize,
-    wait: Duration,
+    refused: AtomicU64,
+    /// Microseconds that all have waited.
+    waited_us: AtomicU64,
 }
 
 impl Turnstile {
-    pub(crate) fn new(what: &'static str, running_max: usize, waiting_max: usize, wait: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, running_max: usize, waiting_max: usize) -> Self {
         let running_max = running_max.max(1);
         let slots = Arc::new(Semaphore::new(running_max));
-        Self { what, slots, running_max, waiting: AtomicUsize::new(0), waiting_max, wait }
+        let (refused, waited_us) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { what, slots, running_max, waiting: AtomicUsize::new(0), waiting_max, refused, waited_us }
     }
 
-    /// A turn; it ends when the permit is dropped.
+    /// A turn; it ends when the permit is dropped. Waits until `deadline` at the latest.
     ///
     /// # Errors
     /// When too many wait, or none of those that run ended in time.
-    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    pub(crate) async fn enter(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
         if let Ok(permit) = self.slots.clone().try_acquire_owned() {
             return Ok(permit);
         }
         let _waiter = self.queue()?;
-        match tokio::time::timeout(self.wait, self.slots.clone().acquire_owned()).await {
+        let turn = tokio::time::timeout_at(deadline.into(), self.slots.clone().acquire_owned()).await;
+        match turn {
             Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
             Err(_) => {
-                let message = format!("no turn within {:?}: {} {} are running", self.wait, self.running_max, self.what);
+                let message = format!("no turn in time: {} {} are running", self.running_max, self.what);
                 Err(ApiError::new(ErrorType::Timeout, message))
             }
         }
@@ -56,23 +60,39 @@ impl Turnstile {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Requests that were refused because too many waited.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Seconds that all requests have waited.
+    pub(crate) fn waited_s(&self) -> f64 {
+        self.waited_us.load(Ordering::Relaxed) as f64 / 1e6
+    }
+
     fn queue(&self) -> Result<Waiter<'_>, ApiError> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiter = Waiter(&self.waiting);
+        let waiter = Waiter { turnstile: self, since: Instant::now() };
         if before < self.waiting_max {
             return Ok(waiter);
         }
+        self.refused.fetch_add(1, Ordering::Relaxed);
         let (running, waiting, what) = (self.running_max, self.waiting_max, self.what);
         let message = format!("{running} {what} are running and {waiting} are waiting: try again later");
         Err(ApiError::new(ErrorType::Unavailable, message))
     }
 }
 
-struct Waiter<'a>(&'a AtomicUsize);
+struct Waiter<'a> {
+    turnstile: &'a Turnstile,
+    since: Instant,
+}
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let waited_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.turnstile.waited_us.fetch_add(waited_us, Ordering::Relaxed);
+        self.turnstile.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -142,6 +162,8 @@ impl Drop for CancelOnDrop {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -158,14 +180,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_and_a_slow_one_times_out() {
-        let turnstile = Turnstile::new("queries", 1, 1, Duration::from_millis(20));
-        let running = turnstile.enter().await.unwrap();
+        let turnstile = Turnstile::new("queries", 1, 1);
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let running = turnstile.enter(soon()).await.unwrap();
         assert_eq!(turnstile.running(), 1);
-        let (one, two) = tokio::join!(turnstile.enter(), turnstile.enter());
+        let (one, two) = tokio::join!(turnstile.enter(soon()), turnstile.enter(soon()));
         assert_eq!(one.unwrap_err().error_type, ErrorType::Timeout);
         assert_eq!(two.unwrap_err().error_type, ErrorType::Unavailable);
-        assert_eq!(turnstile.waiting(), 0);
+        assert_eq!((turnstile.waiting(), turnstile.refused()), (0, 1));
+        assert!(turnstile.waited_s() > 0.0);
         drop(running);
-        assert!(turnstile.enter().await.is_ok());
+        assert!(turnstile.enter(Instant::now()).await.is_ok());
     }
 }

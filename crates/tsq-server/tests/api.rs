@@ -71,7 +71,7 @@ fn labels_and_their_values() {
     assert_body(&server.get("/api/v1/label/my.label/values"), r#"{"status":"success","data":["x"]}"#);
     assert_body(&server.get("/api/v1/label/nothing/values"), r#"{"status":"success","data":[]}"#);
     let reply = server.post_form("/api/v1/label/job/values", "");
-    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET,HEAD")));
+    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET, OPTIONS")));
 }
 
 #[test]
@@ -200,7 +200,9 @@ fn lists_that_are_empty_here_have_their_shape() {
         ("alertmanagers", r#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#),
         ("targets", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),
         ("targets/metadata", "[]"),
+        ("targets?state=active", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":null}"#),
         ("scrape_pools", r#"{"scrapePools":[]}"#),
+        ("notifications", "[]"),
         ("status/config", r#"{"yaml":""}"#),
         ("metadata", "{}"),
     ] {
@@ -235,11 +237,60 @@ fn status_pages() {
     }
     assert_eq!(server.get("/api/v1/status/flags").json()["data"]["query_timeout"], "30s");
     let tsdb = server.get("/api/v1/status/tsdb?limit=1").json();
-    assert_eq!(tsdb["data"]["headStats"]["numSeries"], 3);
+    let head = r#"{"numSeries":3,"numLabelPairs":6,"chunkCount":3,"minTime":10000,"maxTime":1000000}"#;
+    assert_eq!(tsdb["data"]["headStats"], serde_json::from_str::<serde_json::Value>(head).unwrap());
     assert_eq!(tsdb["data"]["seriesCountByMetricName"], json!([{"name": "up", "value": 2}]));
     assert_eq!(tsdb["data"]["labelValueCountByLabelName"], json!([{"name": "__name__", "value": 2}]));
     assert_eq!(tsdb["data"]["memoryInBytesByLabelName"], json!([{"name": "__name__", "value": 6}]));
     assert_eq!(tsdb["data"]["seriesCountByLabelValuePair"], json!([{"name": "job=api", "value": 1}]));
+}
+
+/// What clients like `curl -g` send as it is.
+#[test]
+fn targets_need_not_be_encoded() {
+    let server = seeded();
+    for method in ["GET", "POST"] {
+        let mut connection = server.connect();
+        let request = "/api/v1/series?match[]=up{job=\"db\"}&x=<> HTTP/1.0\r\nHost: a\r\n";
+        write!(connection, "{method} {request}Content-Length: 0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let body = r#"{"status":"success","data":[{"__name__":"up","job":"db"}]}"#;
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with(body), "{answer}");
+    }
+}
+
+#[test]
+fn the_process_ends_on_request_where_that_is_allowed() {
+    let server = Fixture::new();
+    let post = |server: &Fixture, path: &str| {
+        let reply = server.send(Method::POST, path, &[], Vec::new());
+        (reply.status, reply.text().to_owned())
+    };
+    let forbidden = (StatusCode::FORBIDDEN, "Lifecycle API is not enabled.".to_owned());
+    for path in ["/-/quit", "/-/reload"] {
+        assert_eq!(post(&server, path), forbidden, "{path}");
+        assert_eq!(server.get(path).status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let server = Fixture::with(|config| config.lifecycle = true);
+    assert_eq!(post(&server, "/-/reload"), (StatusCode::OK, String::new()));
+    let foreign = server.send(Method::POST, "/-/quit", &[("origin", "http://evil.example")], Vec::new());
+    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+
+    let dir = tempfile::tempdir().unwrap();
+    let config = ServerConfig { data: dir.path().join("db"), lifecycle: true, ..quiet_config() };
+    let running = Server::open(config).unwrap();
+    let address = running.local_addr();
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(b"POST /-/quit HTTP/1.0\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+    running.wait().unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+}
+
+fn quiet_config() -> ServerConfig {
+    ServerConfig { listen: "127.0.0.1:0".parse().unwrap(), ..ServerConfig::default() }
 }
 
 #[test]
@@ -276,7 +327,11 @@ fn paths_methods_and_headers() {
     assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     let reply = server.send(Method::DELETE, "/api/v1/query", &[], Vec::new());
-    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET,HEAD,POST")));
+    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET, OPTIONS, POST")));
+    let reply = server.send(Method::HEAD, "/api/v1/query?query=1", &[], Vec::new());
+    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET, OPTIONS, POST")));
+    let reply = server.send(Method::OPTIONS, "/-/healthy", &[], Vec::new());
+    assert_eq!((reply.status, reply.header("allow")), (StatusCode::OK, Some("GET, HEAD, OPTIONS")));
     let origin = [("origin", "http://grafana.example")];
     let reply = server.send(Method::OPTIONS, "/api/v1/query", &origin, Vec::new());
     assert_eq!((reply.status, reply.text()), (StatusCode::NO_CONTENT, ""));

@@ -112,7 +112,8 @@ fn errors_have_the_types_and_texts_of_prometheus() {
     let reply = server.get("/api/v1/query?query=loss+*+on()+loss&time=10");
     let json = reply.json();
     assert_eq!((reply.status.as_u16(), &json["errorType"]), (422, &"execution".into()), "{json}");
-    assert_eq!(server.metric("tsq_query_failures_total"), 4.0);
+    assert_eq!(server.metric(r#"tsq_query_failures_total{type="bad_data"}"#), 3.0);
+    assert_eq!(server.metric(r#"tsq_query_failures_total{type="execution"}"#), 1.0);
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn lookback_and_cost_follow_their_parameters() {
     assert_eq!(plain["data"]["result"].as_array().unwrap().len(), 2);
     assert!(plain["data"].get("stats").is_none());
     let stats = server.get("/api/v1/query?query=loss&time=40&stats=all").json()["data"]["stats"].clone();
-    assert_eq!(stats["samples"]["series"], 2, "{stats}");
+    assert_eq!(stats["samples"]["totalQueryableSamples"], 4, "{stats}");
     assert!(stats["timings"]["evalTotalTime"].as_f64().unwrap() > 0.0, "{stats}");
 }
 
@@ -179,6 +180,21 @@ fn queries_of_clients_that_left_are_stopped() {
     wait_for(&server, "tsq_queries_running", 0.0);
     assert_eq!(server.get("/api/v1/query?query=1").status, StatusCode::OK);
     assert_eq!(server.metric(r#"tsq_http_requests_total{path="/api/v1/query_range",code="499"}"#), 1.0);
+}
+
+/// The time that a query waits for its turn is a part of its time.
+#[test]
+fn queries_that_wait_too_long_time_out() {
+    let server = Fixture::with(|config| config.limits.queries_running = 1);
+    let mut connection = server.connect();
+    write!(connection, "GET /api/v1/query_range?{LONG} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_for(&server, "tsq_queries_running", 1.0);
+    let reply = server.get("/api/v1/query?query=1&timeout=50ms");
+    assert_error(&reply, 503, "timeout", "no turn in time: 1 queries are running");
+    assert_eq!(server.metric(r#"tsq_query_failures_total{type="timeout"}"#), 1.0);
+    assert!(server.metric("tsq_queries_wait_seconds_total") >= 0.05);
+    drop(connection);
+    assert_eq!(server.get("/api/v1/query?query=1").status, StatusCode::OK);
 }
 
 /// Requests in flight when the server stops are cut off after its patience, and do not hold it any longer.

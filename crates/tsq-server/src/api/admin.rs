@@ -7,7 +7,7 @@ use super::call::Call;
 use super::{Cost, Endpoint, Methods};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;
-use crate::http::time::format_rfc3339;
+use crate::http::time::{format_rfc3339, parse_bool};
 
 pub(super) static ENDPOINTS: &[Endpoint] =
     &[change("/api/v1/admin/tsdb/compact", compact), change("/api/v1/admin/tsdb/snapshot", backup)];
@@ -24,7 +24,9 @@ fn compact(call: &Call) -> Result<Answer, ApiError> {
 
 /// Makes a copy in `snapshots/NAME` of the data directory; answers when it is complete. It always holds everything.
 fn backup(call: &Call) -> Result<Answer, ApiError> {
-    if call.params.get("skip_head").is_some_and(|skip| skip != "false") {
+    let skip_head = call.params.get("skip_head").map_or(Ok(false), parse_bool);
+    let failure = |error| ApiError::parameter("skip_head", format!("unable to parse boolean: {error}"));
+    if skip_head.map_err(failure)? {
         return Err(ApiError::parameter("skip_head", "a snapshot always holds everything"));
     }
     let number = call.app.backups.fetch_add(1, Ordering::Relaxed);

@@ -24,13 +24,14 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) db: Db,
     pub(crate) params: Params,
-    /// The segment that stands for `{name}` in the endpoint's path.
-    pub(crate) segment: Option<String>,
+    /// The segment that stands for `{name}` in the endpoint's path, decoded.
+    pub(crate) segment: Option<Vec<u8>>,
     /// Set when the client is gone.
     pub(crate) cancel: CancelFlag,
     /// How long it waited for its turn.
     pub(crate) queued: Duration,
-    started: Instant,
+    /// When it has to be done.
+    pub(crate) deadline: Instant,
 }
 
 impl Call {
@@ -41,12 +42,12 @@ impl Call {
 
     /// Fails once the client is gone, the time is up or `answer` is too large. Called between steps of long work.
     pub(crate) fn check(&self, answer: &Answer) -> Result<(), ApiError> {
-        let (timeout, bytes_max) = (self.app.config.engine.timeout, self.app.config.limits.answer_bytes);
+        let bytes_max = self.app.config.limits.answer_bytes;
         if self.cancel.is_canceled() {
             return Err(ApiError::new(ErrorType::Canceled, "the client closed the connection"));
         }
-        if self.started.elapsed() > timeout {
-            return Err(ApiError::new(ErrorType::Timeout, format!("the request took longer than {timeout:?}")));
+        if Instant::now() > self.deadline {
+            return Err(ApiError::new(ErrorType::Timeout, "the request took longer than its timeout"));
         }
         if answer.data.len() > bytes_max {
             let message =
@@ -81,15 +82,17 @@ async fn run(
     }
     let segment = path_segment(endpoint.path, request.uri().path())?;
     let params = read_params(&app, request).await?;
-    let arrived = Instant::now();
+    let (arrived, timeout) = (Instant::now(), app.config.engine.timeout);
+    let timeout = params.timeout()?.map_or(timeout, |asked| asked.min(timeout));
+    let deadline = arrived + timeout;
     let permit = match endpoint.cost {
         Cost::Small => None,
-        Cost::Reads => Some(app.queries.enter().await?),
-        Cost::Maintenance => Some(app.maintenance.enter().await?),
+        Cost::Reads => Some(app.queries.enter(deadline).await.inspect_err(|error| app.metrics.query_failed(error))?),
+        Cost::Maintenance => Some(app.maintenance.enter(arrived + app.config.limits.turn_wait).await?),
     };
     let cancel = CancelOnDrop(CancelFlag::default());
-    let (queued, started) = (arrived.elapsed(), Instant::now());
-    let call = Call { app: app.clone(), db, params, segment, cancel: cancel.0.clone(), queued, started };
+    let queued = arrived.elapsed();
+    let call = Call { app: app.clone(), db, params, segment, cancel: cancel.0.clone(), queued, deadline };
     let work = move || {
         let _permit = permit;
         api_response((endpoint.run)(&call), gzip)
@@ -118,10 +121,10 @@ pub(crate) fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> 
 }
 
 /// The decoded segment of `path` at the place of `{name}` in `pattern`, if there is one.
-fn path_segment(pattern: &str, path: &str) -> Result<Option<String>, ApiError> {
+fn path_segment(pattern: &str, path: &str) -> Result<Option<Vec<u8>>, ApiError> {
     let mut pairs = pattern.split('/').zip(path.split('/'));
     let segment = pairs.find(|(wanted, _)| wanted.starts_with('{')).map(|(_, segment)| segment);
-    segment.map(|segment| params::decode(segment.as_bytes(), false)).transpose()
+    segment.map(|segment| params::decode(segment.as_bytes(), false).map_err(ApiError::bad_data)).transpose()
 }
 
 async fn read_params(app: &App, request: Request) -> Result<Params, ApiError> {
@@ -130,10 +133,10 @@ async fn read_params(app: &App, request: Request) -> Result<Params, ApiError> {
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_form =
         media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
-    if request.method() == Method::POST && is_form {
-        params.parse(&read_form(app, request).await?)?;
+    if [Method::POST, Method::PUT].contains(request.method()) && is_form {
+        params.parse(&read_form(app, request).await?);
     }
-    params.parse(query.as_bytes())?;
+    params.parse(query.as_bytes());
     Ok(params)
 }
 
@@ -159,9 +162,9 @@ mod tests {
     #[test]
     fn segments() {
         let pattern = "/api/v1/label/{name}/values";
-        assert_eq!(path_segment(pattern, "/api/v1/label/a%2Fb+c/values").unwrap().as_deref(), Some("a/b+c"));
+        assert_eq!(path_segment(pattern, "/api/v1/label/a%2Fb+c/values").unwrap().unwrap(), b"a/b+c");
         assert_eq!(path_segment("/api/v1/labels", "/api/v1/labels").unwrap(), None);
-        assert!(path_segment(pattern, "/api/v1/label/%ff/values").is_err());
+        assert!(path_segment(pattern, "/api/v1/label/%zz/values").is_err());
     }
 
     #[test]

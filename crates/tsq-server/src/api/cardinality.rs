@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
-use tsq::{Labels, METRIC_NAME, Source, TimeRange};
+use tsq::{Labels, METRIC_NAME, Series, Source, TimeRange};
 
 use super::call::Call;
 use super::{Cost, Endpoint, Methods};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;
+use crate::http::time::parse_int;
 
 pub(super) static ENDPOINTS: &[Endpoint] =
     &[Endpoint { path: "/api/v1/status/tsdb", methods: Methods::Get, cost: Cost::Reads, run: status }];
@@ -36,6 +37,9 @@ struct Status {
 struct HeadStats {
     num_series: u64,
     num_label_pairs: u64,
+    chunk_count: u64,
+    min_time: i64,
+    max_time: i64,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -45,7 +49,9 @@ struct NamedCount {
 }
 
 fn status(call: &Call) -> Result<Answer, ApiError> {
-    let limit = call.params.limit("limit")?.unwrap_or(10);
+    let limit = call.params.get("limit").map_or(Ok(10), |text| parse_int(text, "Atoi"));
+    let limit = limit.ok().and_then(|limit| usize::try_from(limit).ok()).filter(|&limit| limit > 0);
+    let limit = limit.ok_or_else(|| ApiError::bad_data("limit must be a positive number"))?;
     let snapshot = call.snapshot()?;
     let mut series = SeriesCounts::default();
     let mut answer = Answer::new();
@@ -55,12 +61,12 @@ fn status(call: &Call) -> Result<Answer, ApiError> {
         if batch.is_empty() {
             break;
         }
-        batch.iter().for_each(|one| series.add(one.labels()));
+        batch.iter().for_each(|one| series.add(one));
         call.check(&answer)?;
     }
     let values = value_counts(call, &snapshot)?;
     answer.serialize(&Status {
-        head_stats: HeadStats { num_series: series.total, num_label_pairs: values.iter().map(|v| v.count).sum() },
+        head_stats: series.head_stats(values.iter().map(|v| v.count).sum()),
         series_count_by_metric_name: top(series.by_metric, limit),
         label_value_count_by_label_name: top(values.iter().map(|v| (v.name.clone(), v.count)), limit),
         memory_in_bytes_by_label_name: top(values.iter().map(|v| (v.name.clone(), v.bytes)), limit),
@@ -72,6 +78,9 @@ fn status(call: &Call) -> Result<Answer, ApiError> {
 #[derive(Debug, Default)]
 struct SeriesCounts {
     total: u64,
+    chunks: u64,
+    /// Times of the first and last sample.
+    times: Option<TimeRange>,
     /// Sorted selections bring the series of a metric together, so this is as long as there are metrics.
     by_metric: BTreeMap<String, u64>,
     by_pair: HashMap<String, u64>,
@@ -80,7 +89,27 @@ struct SeriesCounts {
 }
 
 impl SeriesCounts {
-    fn add(&mut self, labels: &Labels) {
+    fn add(&mut self, series: &Series) {
+        self.chunks += series.chunk_count();
+        let times = series.time_range();
+        let joined = |known: TimeRange| TimeRange::new(known.min_ms.min(times.min_ms), known.max_ms.max(times.max_ms));
+        self.times = Some(self.times.map_or(times, joined));
+        self.add_labels(series.labels());
+    }
+
+    fn head_stats(&self, num_label_pairs: u64) -> HeadStats {
+        // What Prometheus shows of an empty head.
+        let times = self.times.unwrap_or(TimeRange::new(i64::MAX, i64::MIN));
+        HeadStats {
+            num_series: self.total,
+            num_label_pairs,
+            chunk_count: self.chunks,
+            min_time: times.min_ms,
+            max_time: times.max_ms,
+        }
+    }
+
+    fn add_labels(&mut self, labels: &Labels) {
         self.total += 1;
         match self.by_metric.get_mut(labels.metric_name()) {
             Some(count) => *count += 1,
@@ -130,7 +159,7 @@ mod tests {
         let mut counts = SeriesCounts::default();
         for run in 0..PAIRS_MAX as u64 + 10 {
             let run = run.to_string();
-            counts.add(&Labels::from_pairs([("__name__", "loss"), ("job", "train"), ("run", &run)]).unwrap());
+            counts.add_labels(&Labels::from_pairs([("__name__", "loss"), ("job", "train"), ("run", &run)]).unwrap());
         }
         assert!(counts.by_pair.len() <= PAIRS_MAX);
         assert_eq!(counts.by_pair["job=train"], PAIRS_MAX as u64 + 10);

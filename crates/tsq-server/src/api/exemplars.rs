@@ -20,9 +20,15 @@ pub(super) static ENDPOINTS: &[Endpoint] =
 fn exemplars(call: &Call) -> Result<Answer, ApiError> {
     let range = time_range(call)?;
     if range.max_ms < range.min_ms {
-        return Err(ApiError::parameter("end", "end timestamp must not be before start timestamp"));
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    let expr = parsed(call)?;
+    let expr = parsed(call, ApiError::bad_data)?;
+    let mut any = false;
+    selectors(&expr, &mut |_| any = true);
+    if !any {
+        // Prometheus has nothing to say about a query that selects nothing.
+        return Ok(Answer::empty());
+    }
     let snapshot = call.snapshot()?;
     let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
     let mut failed = None;

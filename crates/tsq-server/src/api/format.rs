@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 use tsq::promql::ast::{
-    Aggregate, At, Binary, BinaryOp, DurationExpr, DurationNode, Expr, Extended, Group, Modifiers, Node, Selector,
-    Subquery,
+    Aggregate, At, Binary, DurationExpr, DurationNode, Expr, Extended, Group, Modifiers, Node, Selector, Subquery,
 };
-use tsq::promql::{self, Arity};
+use tsq::promql::{self, Arity, ValueType};
 use tsq::{MatchOp, Matcher};
 
 use super::call::Call;
@@ -19,26 +18,29 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/parse_query", methods: Methods::GetPost, cost: Cost::Small, run: parse_query },
 ];
 
-/// The parsed `query`.
-pub(super) fn parsed(call: &Call) -> Result<Expr, ApiError> {
-    let text = call.params.get("query").unwrap_or_default();
+/// The parsed `query`; `failure` makes an error of what is wrong with it.
+pub(super) fn parsed(call: &Call, failure: impl Fn(String) -> ApiError) -> Result<Expr, ApiError> {
+    let text = call.params.query_text("query")?;
     let bytes_max = call.app.config.engine.text_bytes;
     if text.len() > bytes_max {
-        let message = format!("the text has {} bytes, the limit is {bytes_max}", text.len());
-        return Err(ApiError::parameter("query", message));
+        return Err(failure(format!("the text has {} bytes, the limit is {bytes_max}", text.len())));
     }
-    promql::parse(text).map_err(|error| ApiError::parameter("query", error))
+    promql::parse(text).map_err(|error| failure(error.to_string()))
+}
+
+fn bad_query(message: String) -> ApiError {
+    ApiError::parameter("query", message)
 }
 
 fn format_query(call: &Call) -> Result<Answer, ApiError> {
     let mut answer = Answer::new();
-    json::string(&mut answer.data, &promql::format(&parsed(call)?));
+    json::html_string(&mut answer.data, &promql::format(&parsed(call, bad_query)?));
     Ok(answer)
 }
 
 fn parse_query(call: &Call) -> Result<Answer, ApiError> {
     let mut answer = Answer::new();
-    answer.serialize(&tree(&parsed(call)?));
+    answer.serialize(&tree(&parsed(call, bad_query)?));
     Ok(answer)
 }
 
@@ -51,7 +53,7 @@ fn tree(expr: &Expr) -> Value {
         Node::Selector(selector) => selector_tree("vectorSelector", selector),
         Node::Matrix { selector, range } => {
             let mut tree = selector_tree("matrixSelector", selector);
-            tree["range"] = milliseconds(Some(range));
+            tree["range"] = json!(milliseconds(Some(range)));
             tree
         }
         Node::Subquery(subquery) => subquery_tree(subquery),
@@ -80,7 +82,7 @@ fn selector_tree(kind: &str, selector: &Selector) -> Value {
 }
 
 fn add_modifiers(tree: &mut Value, modifiers: &Modifiers) {
-    tree["offset"] = milliseconds(modifiers.offset.as_ref());
+    tree["offset"] = json!(milliseconds(modifiers.offset.as_ref()));
     let (timestamp, start_or_end) = match modifiers.at {
         Some(At::Time(time_ms)) => (Some(time_ms), None),
         Some(At::Start) => (None, Some("start")),
@@ -101,12 +103,11 @@ fn matcher(matcher: &Matcher) -> Value {
     json!({"name": matcher.name, "type": op, "value": value})
 }
 
-/// Zero for a duration that is left out, its text for one that depends on the query's times.
-fn milliseconds(duration: Option<&DurationExpr>) -> Value {
-    let Some(duration) = duration else { return json!(0) };
-    match &duration.node {
-        DurationNode::Literal { seconds, .. } => json!((seconds * 1000.0) as i64),
-        _ => json!(duration.to_string()),
+/// Zero for a duration that is left out and, as in Prometheus, for one that is an expression.
+fn milliseconds(duration: Option<&DurationExpr>) -> i64 {
+    match duration.map(|duration| &duration.node) {
+        Some(DurationNode::Literal { seconds, .. }) => (seconds * 1000.0).round() as i64,
+        _ => 0,
     }
 }
 
@@ -122,27 +123,34 @@ fn subquery_tree(subquery: &Subquery) -> Value {
 }
 
 fn binary_tree(binary: &Binary) -> Value {
-    let matching = &binary.matching;
-    let set = matches!(binary.op, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless);
-    let card = match matching.group {
-        Group::None if set => "many-to-many",
-        Group::None => "one-to-one",
-        Group::Left => "many-to-one",
-        Group::Right => "one-to-many",
-    };
     json!({
         "type": "binaryExpr",
         "op": binary.op.name(),
         "lhs": tree(&binary.left),
         "rhs": tree(&binary.right),
         "bool": binary.return_bool,
-        "matching": {
-            "card": card,
-            "on": matching.on,
-            "labels": matching.labels,
-            "include": matching.include,
-            "fillValues": {"lhs": matching.fill_left, "rhs": matching.fill_right},
-        },
+        "matching": matching_tree(binary),
+    })
+}
+
+/// Null unless both sides are vectors.
+fn matching_tree(binary: &Binary) -> Value {
+    let matching = &binary.matching;
+    if [&binary.left, &binary.right].iter().any(|side| side.value_type() != ValueType::Vector) {
+        return Value::Null;
+    }
+    let card = match matching.group {
+        Group::None if binary.op.is_set() => "many-to-many",
+        Group::None => "one-to-one",
+        Group::Left => "many-to-one",
+        Group::Right => "one-to-many",
+    };
+    json!({
+        "card": card,
+        "on": matching.on,
+        "labels": matching.labels,
+        "include": matching.include,
+        "fillValues": {"lhs": matching.fill_left, "rhs": matching.fill_right},
     })
 }
 
@@ -205,6 +213,9 @@ mod tests {
             (&json!("*"), &json!("many-to-one"), &json!(["x"]))
         );
         assert_eq!(shown("a and b")["matching"]["card"], "many-to-many");
+        assert_eq!((&shown("a + 1")["matching"], &shown("1 + 2")["matching"]), (&Value::Null, &Value::Null));
+        assert_eq!(shown("a[1001ms]")["range"], 1001);
+        assert_eq!(shown("a[1m + 1m]")["range"], 0);
         let aggregate = shown("topk by (job) (3, up)");
         assert_eq!(aggregate["op"], "topk");
         assert_eq!((&aggregate["grouping"], &aggregate["param"]["val"]), (&json!(["job"]), &json!("3")));

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
 use tsq::Db;
 
+use super::call::refuse_foreign_pages;
 use crate::app::App;
 use crate::http::answer::{Answer, api_response, text};
 
@@ -31,4 +32,28 @@ pub(super) async fn replay(State(app): State<Arc<App>>) -> Response {
     let current = u8::from(app.db().is_some());
     answer.data.extend_from_slice(format!(r#"{{"min":0,"max":1,"current":{current}}}"#).as_bytes());
     api_response(Ok(answer), false)
+}
+
+/// Ends the process as SIGTERM does, where that is allowed.
+pub(super) async fn quit(State(app): State<Arc<App>>, request: Request) -> Response {
+    lifecycle(&app, &request).unwrap_or_else(|| {
+        app.quit.notify_one();
+        text(StatusCode::OK, "Requesting termination... Goodbye!")
+    })
+}
+
+/// Settings are given at the start and there is no file of them: nothing to reload.
+pub(super) async fn reload(State(app): State<Arc<App>>, request: Request) -> Response {
+    lifecycle(&app, &request).unwrap_or_else(|| StatusCode::OK.into_response())
+}
+
+/// The answer to a request about the process that may not be carried out.
+fn lifecycle(app: &App, request: &Request) -> Option<Response> {
+    if ![Method::POST, Method::PUT].contains(request.method()) {
+        return Some(text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed"));
+    }
+    if !app.config.lifecycle {
+        return Some(text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled."));
+    }
+    refuse_foreign_pages(request.headers()).err().map(|error| text(StatusCode::FORBIDDEN, error.message))
 }

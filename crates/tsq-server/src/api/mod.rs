@@ -7,6 +7,7 @@ mod exemplars;
 mod explain;
 mod format;
 mod health;
+mod methods;
 mod observe;
 mod own_metrics;
 mod query;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{MethodFilter, get, on, post};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, any, get, on, post};
 
 use crate::app::App;
 use crate::http::answer::{Answer, text};
@@ -79,6 +80,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
+        .route("/-/quit", any(health::quit))
+        .route("/-/reload", any(health::reload))
         .route("/metrics", get(own_metrics::metrics))
         .route("/api/v1/status/walreplay", get(health::replay))
         .route("/api/v1/write", post(write::write));
@@ -91,14 +94,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         let handler = move |State(app), request: Request| call::serve(app, endpoint, request);
         router = router.route(endpoint.path, on(filter, handler));
     }
-    router
+    let router = router
         .fallback(|| async { text(StatusCode::NOT_FOUND, "404 page not found\n") })
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))
-        .with_state(app)
+        .with_state(app);
+    methods::as_prometheus(router)
 }
 
-async fn method_not_allowed() -> Response {
+async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::OK.into_response();
+    }
     text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
 }
 

@@ -47,9 +47,10 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     } else {
         next.run(request).await
     };
+    let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(origin) = origin.filter(|_| in_api) {
+    if let Some(origin) = origin.filter(|_| in_api && !unknown) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
@@ -57,6 +58,8 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         );
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
+    }
+    if in_api && !unknown {
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
     observed.code = response.status().as_u16();

@@ -10,6 +10,7 @@ use tsq::{RejectReason, Stats};
 
 use crate::app::App;
 use crate::http::answer::{accepts_gzip, respond};
+use crate::http::error::ErrorType;
 use crate::metrics::{DURATION_BOUNDS_S, PathStats, Refusal};
 
 pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -61,10 +62,18 @@ fn server(page: &mut Page, app: &App) {
     page.one("tsq_connections_total", "counter", "Connections accepted.", metrics.connections.get());
     page.one("tsq_handler_panics_total", "counter", "Requests that a bug in tsq ended.", metrics.panics.get());
     page.one("tsq_queries_total", "counter", "Queries evaluated.", metrics.queries.get());
-    page.one("tsq_query_failures_total", "counter", "Queries that failed.", metrics.query_failures.get());
+    page.family("tsq_query_failures_total", "counter", "Queries that failed, by the type of the error.");
+    for (error_type, count) in ErrorType::ALL.iter().zip(&metrics.query_failures) {
+        page.sample("tsq_query_failures_total", format_args!("{{type=\"{}\"}}", error_type.name()), count.get());
+    }
     page.one("tsq_query_samples_total", "counter", "Samples decoded for queries.", metrics.query_samples.get());
     page.one("tsq_queries_running", "gauge", "Queries and reads that run now.", app.queries.running());
     page.one("tsq_queries_waiting", "gauge", "Queries and reads that wait for their turn.", app.queries.waiting());
+    page.one("tsq_queries_refused_total", "counter", "Queries refused: too many waited.", app.queries.refused());
+    page.one("tsq_queries_wait_seconds_total", "counter", "Time that queries waited.", app.queries.waited_s());
+    page.one("tsq_query_memory_bytes", "gauge", "Memory of all running queries.", app.engine.memory_bytes());
+    let limit = app.engine.options().total_bytes;
+    page.one("tsq_query_memory_limit_bytes", "gauge", "Memory that all queries may take together.", limit);
 }
 
 fn requests(page: &mut Page, app: &App) {

@@ -20,7 +20,7 @@ fn instant(call: &Call) -> Result<Answer, ApiError> {
     let limit = call.params.limit("limit")?;
     let time_ms = call.params.time_or("time", call.app.now_ms())?;
     let options = query_options(call)?;
-    let text = call.params.get("query").unwrap_or_default();
+    let text = call.params.query_text("query")?;
     let snapshot = call.snapshot()?;
     evaluate(call, limit, || call.app.engine.instant(&snapshot, text, time_ms, &options))
 }
@@ -45,15 +45,14 @@ fn range(call: &Call) -> Result<Answer, ApiError> {
         )));
     }
     let options = query_options(call)?;
-    let text = call.params.get("query").unwrap_or_default();
+    let text = call.params.query_text("query")?;
     let snapshot = call.snapshot()?;
     evaluate(call, limit, || call.app.engine.range(&snapshot, text, start_ms, end_ms, step_ms, &options))
 }
 
 fn query_options(call: &Call) -> Result<QueryOptions, ApiError> {
-    let lookback = call.params.duration("lookback_delta")?;
-    let timeout = call.params.duration("timeout")?;
-    let explain = explain::is_wanted(&call.params)?;
+    let timeout = Some(call.deadline.saturating_duration_since(Instant::now()));
+    let (lookback, explain) = (call.params.lookback()?, explain::is_wanted(&call.params)?);
     Ok(QueryOptions { lookback, timeout, cancel: call.cancel.clone(), explain })
 }
 
@@ -78,10 +77,7 @@ fn evaluate(
     let started = Instant::now();
     let metrics = &call.app.metrics;
     metrics.queries.add(1);
-    let found = query().map_err(|error| {
-        metrics.query_failures.add(1);
-        ApiError::query(error)
-    })?;
+    let found = query().map_err(ApiError::query).inspect_err(|error| metrics.query_failed(error))?;
     let evaluated = started.elapsed();
     metrics.query_samples.add(found.stats.samples);
     let mut answer = Answer::new();
@@ -199,7 +195,7 @@ fn write_series(out: &mut Vec<u8>, series: &promql::MatrixSeries) {
     out.push(b'}');
 }
 
-/// What a query cost, as far as it is measured. `samples` counts decoded samples.
+/// What a query cost, in the shape of Prometheus. Times are seconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QueryStats {
@@ -211,28 +207,39 @@ struct QueryStats {
 #[serde(rename_all = "camelCase")]
 struct Timings {
     eval_total_time: f64,
+    /// Zero: what sorts is a part of evaluating.
+    result_sort_time: f64,
+    /// Zero: selecting and evaluating go on together.
+    query_preparation_time: f64,
+    inner_eval_time: f64,
     exec_queue_time: f64,
     exec_total_time: f64,
 }
 
+/// Bytes of query memory that stand for one sample held: those of a time and a float.
+const SAMPLE_BYTES: u64 = 16;
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SampleStats {
+    /// Samples decoded.
     total_queryable_samples: u64,
-    series: u64,
-    peak_bytes: u64,
+    /// Most memory held at once, in samples.
+    peak_samples: u64,
 }
 
 impl QueryStats {
     fn new(stats: promql::Stats, queued: Duration, evaluated: Duration) -> Self {
         let timings = Timings {
             eval_total_time: evaluated.as_secs_f64(),
+            result_sort_time: 0.0,
+            query_preparation_time: 0.0,
+            inner_eval_time: evaluated.as_secs_f64(),
             exec_queue_time: queued.as_secs_f64(),
             exec_total_time: (queued + evaluated).as_secs_f64(),
         };
-        let samples =
-            SampleStats { total_queryable_samples: stats.samples, series: stats.series, peak_bytes: stats.peak_bytes };
-        Self { timings, samples }
+        let peak_samples = stats.peak_bytes.div_ceil(SAMPLE_BYTES);
+        Self { timings, samples: SampleStats { total_queryable_samples: stats.samples, peak_samples } }
     }
 }
 
@@ -314,13 +321,13 @@ mod tests {
     #[test]
     fn costs_follow_the_result() {
         let mut answer = Answer::new();
-        let cost = promql::Stats { series: 1, samples: 2, peak_bytes: 3 };
+        let cost = promql::Stats { series: 1, samples: 2, peak_bytes: 33 };
         let stats = QueryStats::new(cost, Duration::from_millis(500), Duration::from_millis(250));
         write_value(&mut answer, Value::Scalar { time_ms: 0, value: 1.0 }, None, Some(stats), None);
         let want = concat!(
             r#"{"status":"success","data":{"resultType":"scalar","result":[0,"1"],"stats":{"#,
-            r#""timings":{"evalTotalTime":0.25,"execQueueTime":0.5,"execTotalTime":0.75},"#,
-            r#""samples":{"totalQueryableSamples":2,"series":1,"peakBytes":3}}}}"#
+            r#""timings":{"evalTotalTime":0.25,"resultSortTime":0.0,"queryPreparationTime":0.0,"innerEvalTime":0.25,"#,
+            r#""execQueueTime":0.5,"execTotalTime":0.75},"samples":{"totalQueryableSamples":2,"peakSamples":3}}}}"#
         );
         assert_eq!(String::from_utf8(answer.finish()).unwrap(), want);
     }

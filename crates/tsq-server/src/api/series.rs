@@ -11,6 +11,7 @@ use crate::http::answer::Answer;
 use crate::http::error::ApiError;
 use crate::http::json;
 use crate::http::names;
+use crate::http::time::parse_int;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/series", methods: Methods::GetPost, cost: Cost::Reads, run: series },
@@ -29,18 +30,20 @@ pub(super) fn time_range(call: &Call) -> Result<TimeRange, ApiError> {
     Ok(TimeRange::new(min_ms, max_ms))
 }
 
-/// The matchers of each `match[]`.
-fn matcher_sets(call: &Call) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    let parse = |text| parse_selector(text).map_err(|error| ApiError::parameter("match[]", error));
-    call.params.all("match[]").map(parse).collect()
+/// The matchers of each `match[]`; `failure` makes an error of what is wrong with one.
+pub(super) fn matcher_sets(call: &Call, failure: impl Fn(String) -> ApiError) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    let parse = |text: Result<&str, ApiError>| parse_selector(text?).map_err(|error| failure(error.to_string()));
+    call.params.query_texts("match[]").map(parse).collect()
 }
 
 fn series(call: &Call) -> Result<Answer, ApiError> {
-    if call.params.all("match[]").next().is_none() {
+    call.params.check_form()?;
+    if call.params.query_texts("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
-    let (range, sets) = (time_range(call)?, matcher_sets(call)?);
+    let bad_selector = |message| ApiError::parameter("match[]", message);
+    let (range, sets) = (time_range(call)?, matcher_sets(call, bad_selector)?);
     let snapshot = call.snapshot()?;
     let mut union = Union::new(&snapshot, &sets, range)?;
     let mut answer = Answer::new();
@@ -105,9 +108,10 @@ fn labels(call: &Call) -> Result<Answer, ApiError> {
 
 fn label_values(call: &Call) -> Result<Answer, ApiError> {
     let segment = call.segment.as_deref().unwrap_or_default();
-    let name = names::unescape(segment);
+    let name = std::str::from_utf8(segment).map(names::unescape).unwrap_or_default();
     if name.is_empty() {
-        return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
+        let shown = if segment == b"U__" { b"" } else { segment };
+        return Err(ApiError::bad_data(format!("invalid label name: \"{}\"", shown.escape_ascii())));
     }
     sorted_strings(call, |source, matchers, range| source.label_values(&name, matchers, range))
 }
@@ -118,7 +122,7 @@ fn sorted_strings(
     read: impl Fn(&dyn Source, &[Matcher], TimeRange) -> tsq::Result<Vec<String>>,
 ) -> Result<Answer, ApiError> {
     let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
-    let (range, sets) = (time_range(call)?, matcher_sets(call)?);
+    let (range, sets) = (time_range(call)?, matcher_sets(call, ApiError::bad_data)?);
     let snapshot = call.snapshot()?;
     let found = match sets.as_slice() {
         [] => read(&snapshot, &[], range)?,
@@ -141,8 +145,8 @@ fn sorted_strings(
 }
 
 fn metadata(call: &Call) -> Result<Answer, ApiError> {
-    let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
-    let per_metric = call.params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
+    let limit = count(call, "limit")?.unwrap_or(usize::MAX);
+    let per_metric = count(call, "limit_per_metric")?.filter(|&count| count > 0).unwrap_or(usize::MAX);
     let wanted = call.params.get("metric");
     let mut known = call.snapshot()?.metadata()?;
     known.retain(|metadata| wanted.is_none_or(|wanted| metadata.metric == wanted));
@@ -150,6 +154,13 @@ fn metadata(call: &Call) -> Result<Answer, ApiError> {
     write_metadata(&mut answer, &known, limit, per_metric);
     call.check(&answer)?;
     Ok(answer)
+}
+
+/// A count of metadata; a negative one is no limit, and unlike elsewhere zero means none at all.
+fn count(call: &Call, name: &str) -> Result<Option<usize>, ApiError> {
+    let Some(text) = call.params.get(name) else { return Ok(None) };
+    let count = parse_int(text, "Atoi").map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
+    Ok(usize::try_from(count).ok())
 }
 
 /// `{"name":[{"type":"counter","unit":"","help":"text"}]}`; `known` is sorted by name.
@@ -160,7 +171,7 @@ fn write_metadata(answer: &mut Answer, known: &[Metadata], limit: usize, per_met
         if index > 0 {
             out.push(b',');
         }
-        json::string(out, &metric[0].metric);
+        json::html_string(out, &metric[0].metric);
         out.push(b':');
         json::list(out, metric.iter().take(per_metric), |out, metadata| {
             let pairs = [("type", &metadata.metric_type), ("unit", &metadata.unit), ("help", &metadata.help)];
@@ -168,7 +179,7 @@ fn write_metadata(answer: &mut Answer, known: &[Metadata], limit: usize, per_met
                 out.push(if at == 0 { b'{' } else { b',' });
                 json::string(out, key);
                 out.push(b':');
-                json::string(out, value);
+                json::html_string(out, value);
             }
             out.push(b'}');
         });

@@ -70,6 +70,7 @@ fn flags(call: &Call) -> Result<Answer, ApiError> {
         ("data", config.data.display().to_string()),
         ("listen", config.listen.to_string()),
         ("insecure", config.insecure.to_string()),
+        ("lifecycle", config.lifecycle.to_string()),
         ("durability", text(&options.durability)),
         ("flush_bytes", options.flush_bytes.to_string()),
         ("flush_interval", text(&options.flush_interval)),

@@ -140,7 +140,7 @@ async fn receive(app: &Arc<App>, version: Version, request: Request) -> Result<R
     take(app, &mut lease, declared)?;
     let turns = app.write_turns(declared);
     let Ok(turn) =
-        tokio::time::timeout(app.config.limits.query_wait, app.writes.clone().acquire_many_owned(turns)).await
+        tokio::time::timeout(app.config.limits.turn_wait, app.writes.clone().acquire_many_owned(turns)).await
     else {
         app.metrics.refused(Refusal::Busy);
         return Err(Reply::later("too many write requests are waiting"));

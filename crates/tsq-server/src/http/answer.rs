@@ -37,7 +37,9 @@ impl Answer {
 
     /// Writes small, fixed shapes: fields in the order of their declaration.
     pub(crate) fn serialize(&mut self, value: &impl serde::Serialize) {
+        let start = self.data.len();
         serde_json::to_writer(&mut self.data, value).expect("plain structs become JSON, and memory takes it");
+        json::escape_html(&mut self.data, start);
     }
 
     /// Says that `limit` cut something off.
@@ -65,7 +67,7 @@ fn error_json(error: &ApiError) -> Vec<u8> {
     let mut out = br#"{"status":"error","errorType":"#.to_vec();
     json::string(&mut out, error.error_type.name());
     out.extend_from_slice(b",\"error\":");
-    json::string(&mut out, &error.message);
+    json::html_string(&mut out, &error.message);
     out.push(b'}');
     out
 }
@@ -84,15 +86,19 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// A response with a whole body, compressed if that is asked for and worth it. May take long for large bodies.
 pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>, gzip: bool) -> Response {
     let compress = gzip && body.len() >= GZIP_MIN;
-    let body = if compress { gzipped(&body) } else { body };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
+    let mut response = plain(status, content_type, if compress { gzipped(&body) } else { body });
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if compress {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    response
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -123,7 +129,7 @@ pub(crate) fn api_response(result: Result<Answer, ApiError>, gzip: bool) -> Resp
 
 /// A plain-text response.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response {
-    respond(status, "text/plain; charset=utf-8", text.into().into_bytes(), false)
+    plain(status, "text/plain; charset=utf-8", text.into().into_bytes())
 }
 
 #[cfg(test)]

@@ -20,6 +20,17 @@ pub(crate) enum ErrorType {
 }
 
 impl ErrorType {
+    /// All of them, in the order of their declaration.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::BadData,
+        Self::Execution,
+        Self::Canceled,
+        Self::Timeout,
+        Self::Internal,
+        Self::Unavailable,
+        Self::Forbidden,
+    ];
+
     fn row(self) -> (&'static str, u16) {
         match self {
             Self::BadData => ("bad_data", 400),

@@ -5,7 +5,8 @@
 
 use std::io::Write as _;
 
-use tsq::{CUSTOM_BUCKETS_SCHEMA, Exemplar, Histogram, Labels};
+use tsq::promql::{HistogramBucket, histogram_buckets};
+use tsq::{Exemplar, Histogram, Labels};
 
 /// A quoted string.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
@@ -40,6 +41,41 @@ fn escaped(out: &mut Vec<u8>, text: &str, must_escape: impl Fn(u8) -> bool) {
     out.extend_from_slice(&text.as_bytes()[start..]);
 }
 
+/// A quoted string as Go writes it for HTML: `<`, `>`, `&` and the line ends of Unicode are escaped. Prometheus writes
+/// everything so but label sets.
+pub(crate) fn html_string(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    string(out, text);
+    escape_html(out, start);
+}
+
+/// Escapes what [`html_string`] does in the JSON from `start` on, where such bytes can only stand in strings.
+pub(crate) fn escape_html(out: &mut Vec<u8>, start: usize) {
+    let special = |bytes: &[u8]| match bytes {
+        [b'<', ..] => Some(("\\u003c", 1)),
+        [b'>', ..] => Some(("\\u003e", 1)),
+        [b'&', ..] => Some(("\\u0026", 1)),
+        [0xe2, 0x80, 0xa8, ..] => Some(("\\u2028", 3)),
+        [0xe2, 0x80, 0xa9, ..] => Some(("\\u2029", 3)),
+        _ => None,
+    };
+    let Some(first) = (start..out.len()).find(|&at| special(&out[at..]).is_some()) else { return };
+    let tail = out.split_off(first);
+    let mut at = 0;
+    while at < tail.len() {
+        match special(&tail[at..]) {
+            Some((escaped, len)) => {
+                out.extend_from_slice(escaped.as_bytes());
+                at += len;
+            }
+            None => {
+                out.push(tail[at]);
+                at += 1;
+            }
+        }
+    }
+}
+
 /// `[item,item]`; `item` writes one.
 pub(crate) fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Vec<u8>, T)) {
     out.push(b'[');
@@ -54,7 +90,7 @@ pub(crate) fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut
 
 /// `["a","b"]`
 pub(crate) fn strings<S: AsRef<str>>(out: &mut Vec<u8>, texts: impl IntoIterator<Item = S>) {
-    list(out, texts, |out, text| string(out, text.as_ref()));
+    list(out, texts, |out, text| html_string(out, text.as_ref()));
 }
 
 /// `{"name":"value"}`
@@ -156,7 +192,7 @@ pub(crate) fn text_sample(out: &mut Vec<u8>, time_ms: i64, text: &str) {
     out.push(b'[');
     short_time(out, time_ms);
     out.push(b',');
-    string(out, text);
+    html_string(out, text);
     out.push(b']');
 }
 
@@ -175,17 +211,9 @@ fn histogram(out: &mut Vec<u8>, value: &Histogram) {
     out.extend_from_slice(b",\"sum\":");
     quoted_float(out, value.sum);
     let mut separator: &[u8] = b",\"buckets\":[";
-    for bucket in buckets(value).into_iter().filter(|bucket| bucket.count != 0.0) {
+    for bucket in histogram_buckets(value).iter().filter(|bucket| bucket.count != 0.0) {
         out.extend_from_slice(separator);
-        out.push(b'[');
-        integer(out, bucket.rule);
-        out.push(b',');
-        quoted_float(out, bucket.low);
-        out.push(b',');
-        quoted_float(out, bucket.high);
-        out.push(b',');
-        quoted_float(out, bucket.count);
-        out.push(b']');
+        write_bucket(out, bucket);
         separator = b",";
     }
     if separator == b"," {
@@ -194,71 +222,20 @@ fn histogram(out: &mut Vec<u8>, value: &Histogram) {
     out.push(b'}');
 }
 
-/// A bucket as it is shown. `rule`: 0 = (low, high], 1 = [low, high), 2 = open, 3 = closed.
-struct Bucket {
-    rule: u8,
-    low: f64,
-    high: f64,
-    count: f64,
-}
-
-/// Buckets in ascending order: negative, zero, positive.
-fn buckets(value: &Histogram) -> Vec<Bucket> {
-    let mut buckets = Vec::with_capacity(value.negative.len() + 1 + value.positive.len());
-    if value.schema == CUSTOM_BUCKETS_SCHEMA {
-        buckets
-            .extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| custom(value, index, count)));
-        return buckets;
+/// `[0,"1","2","3"]`: which ends belong to it (0 = (low, high], 1 = [low, high), 2 = open, 3 = closed), ends, count.
+fn write_bucket(out: &mut Vec<u8>, bucket: &HistogramBucket) {
+    let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+        (false, true) => b'0',
+        (true, false) => b'1',
+        (false, false) => b'2',
+        (true, true) => b'3',
+    };
+    out.extend_from_slice(&[b'[', rule]);
+    for number in [bucket.lower, bucket.upper, bucket.count] {
+        out.push(b',');
+        quoted_float(out, number);
     }
-    let schema = i32::from(value.schema);
-    // The sides of a bucket, nearest to zero first; the zero bucket cuts into those it overlaps.
-    let sides = |index: i32| (bound(schema, index.saturating_sub(1)).max(value.zero_threshold), bound(schema, index));
-    buckets.extend(indexed(&value.negative_spans, &value.negative).map(|(index, count)| {
-        let (near, far) = sides(index);
-        Bucket { rule: 1, low: -far, high: -near, count }
-    }));
-    buckets.reverse();
-    if value.zero_count > 0.0 {
-        let zero = value.zero_threshold;
-        buckets.push(Bucket { rule: 3, low: -zero, high: zero, count: value.zero_count });
-    }
-    buckets.extend(indexed(&value.positive_spans, &value.positive).map(|(index, count)| {
-        let (near, far) = sides(index);
-        Bucket { rule: 0, low: near, high: far, count }
-    }));
-    buckets
-}
-
-fn custom(value: &Histogram, index: i32, count: f64) -> Bucket {
-    let at = |index: i32| usize::try_from(index).ok().and_then(|index| value.custom_values.get(index)).copied();
-    let high = at(index).unwrap_or(f64::INFINITY);
-    match index {
-        ..=0 => Bucket { rule: 3, low: f64::NEG_INFINITY, high, count },
-        _ => Bucket { rule: 0, low: at(index - 1).unwrap_or(f64::INFINITY), high, count },
-    }
-}
-
-/// Bucket indexes and counts that spans lay out.
-fn indexed<'a>(spans: &'a [tsq::Span], counts: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
-    let mut next = 0_i32;
-    let indexes = spans.iter().flat_map(move |span| {
-        let start = next.saturating_add(span.offset);
-        next = start.saturating_add_unsigned(span.length);
-        start..next
-    });
-    indexes.zip(counts.iter().copied())
-}
-
-/// Upper bound of an exponential bucket, 2^(index / 2^schema); the largest float stands for the first power past it.
-fn bound(schema: i32, index: i32) -> f64 {
-    let per_octave = f64::from(schema).exp2();
-    let octave = (f64::from(index) / per_octave).floor();
-    let within = (f64::from(index) - octave * per_octave) / per_octave;
-    if within == 0.0 && octave == 1024.0 {
-        return f64::MAX;
-    }
-    // Halved and doubled, so that the last octave does not pass through infinity.
-    within.exp2() / 2.0 * (octave + 1.0).min(1023.0).exp2() * (octave + 1.0 - (octave + 1.0).min(1023.0)).exp2()
+    out.push(b']');
 }
 
 /// `{"labels":{...},"value":"1","timestamp":1.500}`
@@ -274,7 +251,7 @@ pub(crate) fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
 
 #[cfg(test)]
 mod tests {
-    use tsq::Span;
+    use tsq::{CUSTOM_BUCKETS_SCHEMA, Span};
 
     use super::*;
 
@@ -351,8 +328,12 @@ mod tests {
             shown(|out| string(out, "a\"b\\c\nd\te\rf\u{1}é\u{7f}")),
             "\"a\\\"b\\\\c\\nd\\te\\rf\\u0001é\u{7f}\""
         );
-        let set = Labels::from_pairs([("__name__", "up"), ("b", "x\"y")]).unwrap();
-        assert_eq!(shown(|out| labels(out, &set)), r#"{"__name__":"up","b":"x\"y"}"#);
+        let set = Labels::from_pairs([("__name__", "up"), ("b", "x\"<y")]).unwrap();
+        assert_eq!(shown(|out| labels(out, &set)), r#"{"__name__":"up","b":"x\"<y"}"#);
+        assert_eq!(
+            shown(|out| strings(out, ["plain", "a<b>&\u{2028}\u{2029}é\u{2027}"])),
+            "[\"plain\",\"a\\u003cb\\u003e\\u0026\\u2028\\u2029é\u{2027}\"]"
+        );
         assert_eq!(shown(|out| labels(out, &Labels::empty())), "{}");
     }
 
@@ -410,25 +391,6 @@ mod tests {
     #[test]
     fn an_empty_histogram_has_no_buckets() {
         assert_eq!(shown(|out| histogram(out, &Histogram::default())), r#"{"count":"0","sum":"0"}"#);
-    }
-
-    #[test]
-    fn bounds_are_exact_at_powers_of_two() {
-        for (schema, index, want) in [
-            (0, 0, 1.0),
-            (0, 10, 1024.0),
-            (2, 4, 2.0),
-            (2, -8, 0.25),
-            (-4, 1, 65536.0),
-            (3, 4, std::f64::consts::SQRT_2),
-            (0, 1024, f64::MAX),
-            (8, 262_144, f64::MAX),
-            (0, 1023, 2_f64.powi(1023)),
-            (0, 1025, f64::INFINITY),
-            (0, -1074, 5e-324),
-        ] {
-            assert_eq!(bound(schema, index), want, "schema {schema}, index {index}");
-        }
     }
 
     #[test]

@@ -6,4 +6,5 @@ pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod params;
+pub(crate) mod targets;
 pub(crate) mod time;

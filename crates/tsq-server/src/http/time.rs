@@ -8,25 +8,48 @@ use crate::http::params::Params;
 /// Times beyond this many milliseconds from 1970 are moved here, so that arithmetic on them cannot overflow.
 pub(crate) const TIME_MS_MAX: i64 = 1 << 61;
 
-/// A time given as float seconds or RFC 3339, in milliseconds since 1970, rounded.
+/// A time given as float seconds or RFC 3339, in milliseconds since 1970. As in Prometheus the fraction of a second is
+/// rounded by itself.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return (!seconds.is_nan()).then(|| clamp((seconds * 1000.0).round()));
+    if let Some(seconds) = parse_float(text) {
+        let fraction_ms = (seconds.fract() * 1000.0).round();
+        return (!seconds.is_nan())
+            .then(|| clamp(seconds.trunc() * 1000.0 + if fraction_ms.is_nan() { 0.0 } else { fraction_ms }));
     }
     parse_rfc3339(text)
+}
+
+/// A float; one that is too large is none, unless it is written as infinite.
+fn parse_float(text: &str) -> Option<f64> {
+    let value: f64 = text.parse().ok()?;
+    (value.is_finite() || !text.contains(|c: char| c.is_ascii_digit())).then_some(value)
 }
 
 fn clamp(ms: f64) -> i64 {
     ms.clamp(-(TIME_MS_MAX as f64), TIME_MS_MAX as f64) as i64
 }
 
-/// A duration given as float seconds or `1h30m`, in milliseconds, rounded down; may be negative.
-pub(crate) fn parse_duration_ms(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        let ms = seconds * 1000.0;
-        return (ms.abs() < TIME_MS_MAX as f64).then_some(ms as i64);
+/// Longest duration in milliseconds: Prometheus counts nanoseconds in 63 bits.
+const DURATION_MS_MAX: i64 = i64::MAX / 1_000_000;
+
+/// Why a text is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DurationError {
+    /// Neither a number nor units.
+    Syntax,
+    /// A number of seconds that is too large.
+    Overflow,
+}
+
+/// A duration given as float seconds or `1h30m`, in milliseconds, rounded towards zero; may be negative. What is not a
+/// number is less than any.
+pub(crate) fn parse_duration_ms(text: &str) -> Result<i64, DurationError> {
+    let Some(seconds) = parse_float(text) else { return parse_units(text).ok_or(DurationError::Syntax) };
+    let ms = seconds * 1000.0;
+    if ms.is_nan() {
+        return Ok(-1);
     }
-    parse_units(text)
+    if ms.abs() > DURATION_MS_MAX as f64 { Err(DurationError::Overflow) } else { Ok(ms as i64) }
 }
 
 /// Units in the order in which they must come.
@@ -52,19 +75,21 @@ fn parse_units(text: &str) -> Option<i64> {
         next_unit += at + 1;
         rest = &rest[letters..];
     }
-    (!text.is_empty() && total < TIME_MS_MAX).then_some(total)
+    (!text.is_empty() && total <= DURATION_MS_MAX).then_some(total)
 }
 
-/// `2026-01-02T03:04:05.678+01:00`
+/// `2026-01-02T03:04:05.678+01:00`; as lenient as Go: a comma for the point, an hour of one digit, zones up to 24:60.
 fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, clock) = text.split_once('T')?;
     let mut parts = date.splitn(3, '-');
     let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     let zone_at = clock.find(['Z', '+', '-'])?;
     let (clock, zone) = clock.split_at(zone_at);
-    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, fraction)| (clock, Some(fraction)));
+    let (clock, fraction) = clock.split_once(['.', ',']).map_or((clock, None), |(clock, after)| (clock, Some(after)));
     let mut parts = clock.splitn(3, ':');
-    let (hour, minute, second) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let hour = parts.next()?;
+    let (hour, minute, second) =
+        (number(hour, hour.len().clamp(1, 2))?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     let valid = (1..=12).contains(&month) && (1..=days_of_month(year, month)).contains(&day);
     if !valid || hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -89,7 +114,7 @@ fn zone_seconds(zone: &str) -> Option<i64> {
     let (sign, clock) = (if zone.starts_with('-') { -1 } else { 1 }, &zone[1..]);
     let (hour, minute) = clock.split_once(':')?;
     let (hour, minute) = (number(hour, 2)?, number(minute, 2)?);
-    (hour < 24 && minute < 60).then_some(sign * (hour * 3600 + minute * 60))
+    (hour <= 24 && minute <= 60).then_some(sign * (hour * 3600 + minute * 60))
 }
 
 fn days_of_month(year: i64, month: i64) -> i64 {
@@ -144,30 +169,57 @@ impl Params {
     /// A required duration in milliseconds; may be zero or negative.
     pub(crate) fn duration_ms(&self, name: &str) -> Result<i64, ApiError> {
         let text = self.get(name).unwrap_or("");
-        parse_duration_ms(text).ok_or_else(|| ApiError::parameter(name, not_a_duration(text)))
+        parse_duration_ms(text).map_err(|error| ApiError::parameter(name, error.message(text)))
     }
 
-    /// A duration that may be left out and is not negative.
-    pub(crate) fn duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let ms = parse_duration_ms(text).ok_or_else(|| ApiError::parameter(name, not_a_duration(text)))?;
-        let ms = u64::try_from(ms).map_err(|_| ApiError::parameter(name, "a duration must not be negative"))?;
-        Ok(Some(Duration::from_millis(ms)))
+    /// The time that a query may take. One that is already over is zero.
+    pub(crate) fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        let Some(text) = self.get("timeout") else { return Ok(None) };
+        let ms = parse_duration_ms(text).map_err(|error| ApiError::parameter("timeout", error.message(text)))?;
+        Ok(Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+    }
+
+    /// How far back a query looks for samples; `None` when that is left out or not above zero.
+    pub(crate) fn lookback(&self) -> Result<Option<Duration>, ApiError> {
+        let Some(text) = self.get("lookback_delta") else { return Ok(None) };
+        let message = |error: DurationError| format!("error parsing lookback delta duration: {}", error.message(text));
+        let ms = parse_duration_ms(text).map_err(|error| ApiError::bad_data(message(error)))?;
+        Ok(u64::try_from(ms).ok().filter(|&ms| ms > 0).map(Duration::from_millis))
     }
 
     /// A count that may be left out; zero means no limit.
     pub(crate) fn limit(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        if text.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok_and(|count| count > 0)) {
-            return Err(ApiError::parameter(name, format!("{name} must be non-negative")));
+        let count = parse_int(text, "Atoi").map_err(|error| ApiError::parameter(name, error))?;
+        match usize::try_from(count) {
+            Ok(count) => Ok(Some(count).filter(|&count| count > 0)),
+            Err(_) => Err(ApiError::parameter(name, format!("{name} must be non-negative"))),
         }
-        let count: usize = text.parse().map_err(|_| ApiError::parameter(name, format!("{text:?} is not a count")))?;
-        Ok(Some(count).filter(|&count| count > 0))
     }
 }
 
-fn not_a_duration(text: &str) -> String {
-    format!("cannot parse {text:?} to a valid duration")
+/// A whole number; the error is that of `function` in Go's package `strconv`.
+pub(crate) fn parse_int(text: &str, function: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = if is_number { "value out of range" } else { "invalid syntax" };
+    text.parse().map_err(|_| format!("strconv.{function}: parsing {text:?}: {problem}"))
+}
+
+/// A truth value; the error is that of Go's package `strconv`.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
+}
+
+impl DurationError {
+    fn message(self, text: &str) -> String {
+        let overflow = if self == Self::Overflow { ". It overflows int64" } else { "" };
+        format!("cannot parse {text:?} to a valid duration{overflow}")
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +230,9 @@ mod tests {
     fn times() {
         for (text, want) in [
             ("4", 4000),
-            ("1.2345", 1235),
+            ("1.2346", 1235),
+            ("1700000600.0005", 1_700_000_600_000),
+            ("1700000600.9996", 1_700_000_601_000),
             ("-1.5", -1500),
             ("1e3", 1_000_000),
             ("1970-01-01T00:00:01Z", 1000),
@@ -186,12 +240,22 @@ mod tests {
             ("1969-12-31T23:59:59.5Z", -500),
             ("2024-02-29T00:00:00-00:00", 1_709_164_800_000),
             ("1e30", TIME_MS_MAX),
+            ("-Inf", -TIME_MS_MAX),
+            ("1970-01-01T0:00:01,25Z", 1250),
         ] {
             assert_eq!(parse_time(text), Some(want), "{text}");
         }
-        for text in
-            ["", "x", "NaN", "2026-11-24", "2023-02-29T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T00:00:00.Z"]
-        {
+        for text in [
+            "",
+            "x",
+            "NaN",
+            "1e400",
+            "2026-11-24",
+            "1970-01-01T:00:01Z",
+            "2023-02-29T00:00:00Z",
+            "2026-11-24T24:00:00Z",
+            "2026-11-24T00:00:00.Z",
+        ] {
             assert_eq!(parse_time(text), None, "{text}");
         }
     }
@@ -212,12 +276,28 @@ mod tests {
             ("-5", -5000),
             ("1h30m", 5_400_000),
             ("1ms", 1),
+            ("0.0015", 1),
+            ("NaN", -1),
             ("1y2w3d", 31_536_000_000 + 2 * 604_800_000 + 3 * 86_400_000),
         ] {
-            assert_eq!(parse_duration_ms(text), Some(want), "{text}");
+            assert_eq!(parse_duration_ms(text), Ok(want), "{text}");
         }
-        for text in ["", "x", "m5", "5m1h", "5x", "1h1h", "1h5", "99999999999999y", "NaN", "inf"] {
-            assert_eq!(parse_duration_ms(text), None, "{text}");
+        for text in ["", "x", "m5", "5m1h", "5x", "1h1h", "1h5", "99999999999999y", "300y"] {
+            assert_eq!(parse_duration_ms(text), Err(DurationError::Syntax), "{text}");
         }
+        for text in ["inf", "1e30", "-9223372037"] {
+            assert_eq!(parse_duration_ms(text), Err(DurationError::Overflow), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_truth_values() {
+        assert_eq!((parse_int("+12", "Atoi"), parse_int("-3", "Atoi")), (Ok(12), Ok(-3)));
+        assert_eq!(parse_int("1.5", "Atoi").unwrap_err(), "strconv.Atoi: parsing \"1.5\": invalid syntax");
+        let large = "99999999999999999999";
+        let want = "strconv.ParseInt: parsing \"99999999999999999999\": value out of range";
+        assert_eq!(parse_int(large, "ParseInt").unwrap_err(), want);
+        assert_eq!((parse_bool("T"), parse_bool("0")), (Ok(true), Ok(false)));
+        assert_eq!(parse_bool("yes").unwrap_err(), "strconv.ParseBool: parsing \"yes\": invalid syntax");
     }
 }

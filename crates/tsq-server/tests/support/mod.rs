@@ -15,14 +15,27 @@ use tsq_server::{RunningServer, Server, ServerConfig};
 pub(crate) const V1: &str = "application/x-protobuf;proto=prometheus.WriteRequest";
 pub(crate) const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 
-/// A running server. Dropping it stops it.
+/// A running server, and a client of it. Dropping it stops the server.
 pub(crate) struct Fixture {
     pub(crate) db: Db,
     server: Option<RunningServer>,
+    http: Http,
+    _dir: tempfile::TempDir,
+}
+
+/// A client of a server, for one thread.
+pub(crate) struct Http {
     base: String,
     client: Client<HttpConnector, Body>,
     runtime: tokio::runtime::Runtime,
-    _dir: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Fixture {
+    type Target = Http;
+
+    fn deref(&self) -> &Http {
+        &self.http
+    }
 }
 
 /// An answer.
@@ -71,10 +84,25 @@ impl Fixture {
         let options = Options { background: false, ..config.options.clone() };
         let db = Db::open(dir.path(), options).expect("a new database");
         let server = Server::start(config, db.clone()).expect("a server");
-        let base = format!("http://{}", server.local_addr());
+        let http = Http::new(format!("http://{}", server.local_addr()));
+        Self { db, server: Some(server), http, _dir: dir }
+    }
+
+    pub(crate) fn shutdown(mut self) {
+        self.server.take().expect("it runs").shutdown().expect("a clean stop");
+    }
+}
+
+impl Http {
+    fn new(base: String) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { db, server: Some(server), base, client, runtime, _dir: dir }
+        Self { base, client, runtime }
+    }
+
+    /// Another client of the same server.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.base.clone())
     }
 
     pub(crate) fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
@@ -122,10 +150,6 @@ impl Fixture {
     /// Opens a bare connection, for requests that no client library sends.
     pub(crate) fn connect(&self) -> std::net::TcpStream {
         std::net::TcpStream::connect(self.base.strip_prefix("http://").expect("the scheme")).expect("a connection")
-    }
-
-    pub(crate) fn shutdown(mut self) {
-        self.server.take().expect("it runs").shutdown().expect("a clean stop");
     }
 }
 
