@@ -98,11 +98,14 @@ impl Stream<'_> {
 
     /// The next label set and its parts; the parts may be empty.
     fn next_labels(&mut self) -> Result<Option<(Labels, Vec<Part>)>> {
-        let Some(labels) = self.heads.iter().flatten().map(|(labels, _)| labels).min().cloned() else {
-            return Ok(None);
-        };
-        let mut parts = Vec::new();
-        for number in 0..self.cursors.len() {
+        let heads = self.heads.iter().enumerate();
+        let least = heads.filter_map(|(number, head)| Some((&head.as_ref()?.0, number))).min();
+        let Some((_, first)) = least else { return Ok(None) };
+        let (labels, found) = self.heads[first].take().expect("the least head is there");
+        let mut parts = Vec::from_iter(self.part(first, found)?);
+        self.advance(first)?;
+        // Cursors before the first one have greater labels; its own next series may have the same ones.
+        for number in first..self.cursors.len() {
             while let Some((_, found)) = self.heads[number].take_if(|(candidate, _)| *candidate == labels) {
                 parts.extend(self.part(number, found)?);
                 self.advance(number)?;

@@ -31,11 +31,24 @@ struct Kept {
     pair: u32,
     /// Length of the name; 0 for no label.
     name_len: usize,
+    /// The start of the name: mostly enough to compare it with others.
+    name_start: u64,
     /// What `push_pair` writes for it.
     bytes: Vec<u8>,
 }
 
 impl Kept {
+    fn read(&mut self, pair: u32, pairs: &mut PairCursor<'_>) -> Result<()> {
+        self.name_len = 0;
+        self.bytes.clear();
+        let name = pairs.append(pair, &mut self.bytes)?.as_bytes();
+        let mut start = [0; 8];
+        let len = name.len().min(start.len());
+        start[..len].copy_from_slice(&name[..len]);
+        (self.pair, self.name_len, self.name_start) = (pair, name.len(), u64::from_be_bytes(start));
+        Ok(())
+    }
+
     /// Where the name lies in `bytes`.
     fn name(&self) -> Range<usize> {
         let head = len_u64(self.name_len as u64);
@@ -56,22 +69,19 @@ impl<'a> SeriesReader<'a> {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn labels(&mut self, series: u32) -> Result<Labels> {
         self.canonical.clear();
-        // Where the name before lies in `canonical`.
-        let mut last = 0..0;
+        // The start of the name before, and where it lies in `canonical`.
+        let mut last = (0, 0..0);
         for pair in &self.cursor.get(series)?.pairs {
             let kept = &mut self.kept[*pair as usize % KEPT];
             if kept.pair != *pair || kept.name_len == 0 {
-                kept.bytes.clear();
-                kept.name_len = 0;
-                kept.name_len = self.pairs.append(*pair, &mut kept.bytes)?.len();
-                kept.pair = *pair;
+                kept.read(*pair, &mut self.pairs)?;
             }
             let name = kept.name();
-            if self.canonical[last] >= kept.bytes[name.clone()] {
+            if last.0 >= kept.name_start && self.canonical[last.1] >= kept.bytes[name.clone()] {
                 return Err(Error::corrupt("series with unsorted labels").in_file(self.block.path()));
             }
             let at = self.canonical.len();
-            last = at + name.start..at + name.end;
+            last = (kept.name_start, at + name.start..at + name.end);
             self.canonical.extend_from_slice(&kept.bytes);
         }
         // SAFETY: `append` wrote each label with `push_pair` and found its name and value not empty; the loop found

@@ -109,7 +109,7 @@ impl Index<'_> {
             self.postings.get(*pair)?.append(&mut series)?;
         }
         if pairs.len() > 1 {
-            series.sort_unstable();
+            sort(&mut series, self.series_count);
         }
         Ok(series)
     }
@@ -142,6 +142,25 @@ impl Index<'_> {
         }
         selected.truncate(kept);
         Ok(())
+    }
+}
+
+/// Sorts distinct numbers below `end`: many of them through a set of bits, few by comparing.
+fn sort(numbers: &mut Vec<u32>, end: u32) {
+    let words = end.div_ceil(64) as usize;
+    if numbers.len() < 64 || numbers.len() * 4 < words {
+        return numbers.sort_unstable();
+    }
+    let mut bits = vec![0_u64; words];
+    for number in &*numbers {
+        bits[*number as usize / 64] |= 1 << (number % 64);
+    }
+    numbers.clear();
+    for (word, mut rest) in bits.into_iter().enumerate() {
+        while rest != 0 {
+            numbers.push(word as u32 * 64 + rest.trailing_zeros());
+            rest &= rest - 1;
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 //!
 //! The syntax is parsed here and written again for the regex crate, whose own syntax differs in what classes such as `\d`
 //! hold, in set operations within brackets, in `\Q..\E` and in what it refuses. Many patterns never need the regex
-//! engine: a few literals, or literals around `.*`.
+//! engine: a few literals, or literals between wildcards.
 
 mod emit;
+mod glob;
 mod parse;
 mod shape;
 

@@ -1,5 +1,6 @@
 //! What a pattern looks like, so that most need no regex engine.
 
+use super::glob::Glob;
 use super::parse::{Assert, Class, ClassItem, Node};
 
 /// Most literals a pattern is taken apart into, and the bytes they may have together.
@@ -15,6 +16,8 @@ pub(super) enum Shape {
     Parts { prefix: String, middle: Vec<String>, suffix: String },
     /// Anything but the empty value.
     NotEmpty,
+    /// Texts and wildcards, single ones among them.
+    Glob(Glob),
     /// All else.
     Engine(regex::Regex),
 }
@@ -25,6 +28,7 @@ impl Shape {
             Shape::Literals(literals) => literals.binary_search_by(|literal| literal.as_str().cmp(value)).is_ok(),
             Shape::Parts { prefix, middle, suffix } => parts_match(value, prefix, middle, suffix),
             Shape::NotEmpty => !value.is_empty(),
+            Shape::Glob(glob) => glob.is_match(value),
             Shape::Engine(regex) => regex.is_match(value),
         }
     }
@@ -40,7 +44,7 @@ impl Shape {
             }
             Shape::Parts { prefix, .. } => Some(prefix.clone()),
             Shape::NotEmpty => Some(String::new()),
-            Shape::Engine(_) => None,
+            Shape::Glob(_) | Shape::Engine(_) => None,
         }
     }
 }
@@ -71,7 +75,7 @@ pub(super) fn shape_without_engine(node: &Node) -> Option<Shape> {
     }
     match parts[..] {
         [Node::Repeat { node, min: 1, max: None, .. }] if is_any(node) => Some(Shape::NotEmpty),
-        _ => wildcard_parts(&parts),
+        _ => wildcard_parts(&parts).or_else(|| glob(&parts)),
     }
 }
 
@@ -142,6 +146,19 @@ fn wildcard_parts(parts: &[&Node]) -> Option<Shape> {
     let prefix = literals.remove(0);
     let suffix = literals.pop()?;
     Some(Shape::Parts { prefix, middle: literals, suffix })
+}
+
+fn glob(parts: &[&Node]) -> Option<Shape> {
+    let mut glob = Glob::new();
+    for part in parts {
+        match part {
+            Node::Char { c, fold } if !fold || is_caseless(*c) => glob.char(*c),
+            node if is_any(node) => _ = glob.any(1, Some(1)),
+            Node::Repeat { node, min, max, .. } if is_any(node) && glob.any(*min, *max) => {}
+            _ => return None,
+        }
+    }
+    Some(Shape::Glob(glob))
 }
 
 /// Whether the character has no other case.

@@ -247,3 +247,51 @@ mod any_text {
         }
     }
 }
+
+#[test]
+fn wildcards_match_as_the_engine_does() {
+    let patterns = [
+        "a.",
+        ".a",
+        "a.b",
+        "..",
+        ".+",
+        "a.+",
+        ".+a",
+        ".+.+",
+        "a.+b.*",
+        ".*a.b.*a",
+        "a..+b",
+        ".{2}a",
+        ".{2,}",
+        "a.*b.c",
+        "b.+a.",
+        "(a.c)",
+        "^a.$",
+        ".*é.",
+        "..é.*",
+        ".*.a.",
+        "a.*.",
+        ".*ab.*ab.",
+        "a.{3}.*a",
+    ];
+    let mut values = vec![String::new()];
+    for at in 0.. {
+        if values[at].chars().count() == 5 {
+            break;
+        }
+        for c in ["a", "b", "c", "é"] {
+            values.push(format!("{}{c}", values[at]));
+        }
+    }
+    values.push("a\nb".to_owned());
+    for pattern in patterns {
+        let node = parsed(pattern).unwrap();
+        assert!(!matches!(shape::shape_without_engine(&node), None | Some(Shape::Engine(_))), "{pattern}");
+        let engine = engine(pattern, &node, &mut PatternBudget::default()).unwrap();
+        let compiled = compile_pattern(pattern).unwrap();
+        for value in &values {
+            assert_eq!(compiled.is_match(value), engine.is_match(value), "{pattern} on {value:?}");
+        }
+    }
+}
