@@ -106,6 +106,7 @@ pub struct LabelsIter<'a> {
 impl<'a> Iterator for LabelsIter<'a> {
     type Item = (&'a str, &'a str);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -116,6 +117,7 @@ impl<'a> Iterator for LabelsIter<'a> {
     }
 }
 
+#[inline]
 fn take_str<'a>(rest: &mut &'a [u8]) -> &'a str {
     let len = take_len(rest).expect("canonical bytes were checked");
     let (text, tail) = rest.split_at(len);
@@ -125,7 +127,18 @@ fn take_str<'a>(rest: &mut &'a [u8]) -> &'a str {
     unsafe { std::str::from_utf8_unchecked(text) }
 }
 
+#[inline]
 fn take_len(rest: &mut &[u8]) -> Option<usize> {
+    match rest.split_first() {
+        Some((&byte, tail)) if byte < 0x80 => {
+            *rest = tail;
+            Some(usize::from(byte))
+        }
+        _ => take_long_len(rest),
+    }
+}
+
+fn take_long_len(rest: &mut &[u8]) -> Option<usize> {
     let mut len = 0_usize;
     for shift in [0, 7, 14, 21] {
         let (&byte, tail) = rest.split_first()?;

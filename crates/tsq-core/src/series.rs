@@ -117,24 +117,33 @@ impl Series {
     ) -> Result<ReadCost> {
         let mut cost = ReadCost::default();
         out.clear();
+        // Whether the samples so far are in the range, and each of them is later than the one before.
+        let mut is_ordered = true;
         for part in &self.parts {
             match part {
                 Part::Head(part_kind, samples) if *part_kind == kind => {
                     cost.head_samples += samples.len() as u64;
                     merge::extend(out, samples);
+                    is_ordered = false;
                 }
                 Part::Head(..) => {}
                 Part::Block(block, chunks) => {
                     let wanted = |chunk: &&ChunkMeta| chunk.kind == kind && range.overlaps(&chunk.time_range());
                     for chunk in chunks.iter().filter(wanted) {
+                        let start = out.len();
+                        let (bytes, is_strict) = block.read_chunk_in(chunk, range, times, out)?;
+                        let joins = start == 0 || out.times.get(start).is_none_or(|time| out.times[start - 1] < *time);
+                        is_ordered &= is_strict && joins;
                         cost.chunks += 1;
-                        cost.chunk_bytes += block.read_chunk_in(chunk, range, times, out)?;
+                        cost.chunk_bytes += bytes;
                     }
                 }
             }
         }
-        merge::normalise(kind, out);
-        merge::clip(out, range);
+        if !is_ordered || kind.has_step() {
+            merge::normalise(kind, out);
+            merge::clip(out, range);
+        }
         Ok(cost)
     }
 }

@@ -237,7 +237,9 @@ impl BlockReader {
     }
 
     /// Appends the samples of a chunk that lie in `range`, and only decodes what it must for that; gives the encoded
-    /// bytes it looked at. `times` gives, and keeps, the times. After an error `out` may hold some of the columns.
+    /// bytes it looked at, and whether each of those samples is later than the one before. Where they are not, others
+    /// than those in the range may be among them. `times` gives, and keeps, the times. After an error `out` may hold some
+    /// of the columns.
     ///
     /// # Errors
     /// As [`BlockReader::read_chunk`].
@@ -247,7 +249,7 @@ impl BlockReader {
         range: TimeRange,
         times: &mut TimeColumns,
         out: &mut Samples,
-    ) -> Result<u64> {
+    ) -> Result<(u64, bool)> {
         let rows = chunk.count as usize;
         let (axes, before) = (chunk.entry.axes, out.len());
         let (times, mut bytes) = times.get(self, axes.times, rows)?;
@@ -268,7 +270,8 @@ impl BlockReader {
         }
         out.times.extend_from_slice(&times.rows()[wanted.clone()]);
         out.pad_starts();
-        Ok(bytes + self.read_values(chunk, wanted, out)?)
+        let is_strict = times.is_strict();
+        Ok((bytes + self.read_values(chunk, wanted, out)?, is_strict))
     }
 
     /// Appends values or histograms of some rows of a chunk, and gives the bytes of its payload.

@@ -23,6 +23,8 @@ pub(crate) struct TimeColumn {
     source: Option<(Arc<BlockReader>, u32)>,
     times: Vec<i64>,
     is_ascending: bool,
+    /// Ascending and distinct.
+    is_strict: bool,
 }
 
 impl TimeColumns {
@@ -44,7 +46,8 @@ impl TimeColumns {
         kept.source = None;
         kept.times.clear();
         block.read_column(&column, rows, &mut kept.times)?;
-        kept.is_ascending = kept.times.is_sorted();
+        kept.is_strict = kept.times.is_sorted_by(|left, right| left < right);
+        kept.is_ascending = kept.is_strict || kept.times.is_sorted();
         kept.source = Some((Arc::clone(block), number));
         Ok((kept, u64::from(column.len)))
     }
@@ -54,6 +57,11 @@ impl TimeColumn {
     /// All times.
     pub(super) fn rows(&self) -> &[i64] {
         &self.times
+    }
+
+    /// Whether each time is later than the one before.
+    pub(super) fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// The rows that lie in a range; all of them where the times are out of order.

@@ -59,7 +59,13 @@ pub(crate) const PEEK_BITS: u32 = 57;
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(data: &'a [u8]) -> Self {
-        Self { data, position: 0 }
+        Self::at(data, 0)
+    }
+
+    /// A reader that begins at this bit.
+    #[inline(always)]
+    pub(crate) fn at(data: &'a [u8], position: usize) -> Self {
+        Self { data, position }
     }
 
     /// The next [`PEEK_BITS`] bits or a few more, from the top of the word; the rest is zero.

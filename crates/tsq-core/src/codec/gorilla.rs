@@ -57,10 +57,11 @@ impl Codec for Gorilla {
         if rows > data.len() * 8 {
             return Err(cut_short("gorilla"));
         }
-        let mut decoder = Decoder { reader: BitReader::new(data), state: XorState::default() };
         let start = out.len();
         out.resize(start + wanted.len(), 0.0);
-        let result = decoder.skip(wanted.start).and_then(|()| decoder.fill(&mut out[start..]));
+        let mut decoder = Decoder { data, position: 0, last: 0, window: Window::default() };
+        let skipped = decoder.take::<false>(wanted.start, &mut []);
+        let result = skipped.and_then(|()| decoder.take::<true>(wanted.len(), &mut out[start..]));
         if result.is_err() {
             out.truncate(start);
         }
@@ -70,45 +71,76 @@ impl Codec for Gorilla {
 
 /// Takes values one after another.
 struct Decoder<'a> {
-    reader: BitReader<'a>,
-    state: XorState,
+    data: &'a [u8],
+    /// Bits taken so far.
+    position: usize,
+    /// Bits of the last value.
+    last: u64,
+    window: Window,
 }
 
 impl Decoder<'_> {
-    /// Passes over some values.
-    fn skip(&mut self, mut rows: usize) -> Result<()> {
-        while rows > 0 {
-            let word = self.reader.peek();
+    /// Takes so many values into `out`, or only passes over them. All state is in local variables meanwhile: this loop
+    /// is what reading a block mostly does.
+    fn take<const KEEP: bool>(&mut self, rows: usize, out: &mut [f64]) -> Result<()> {
+        let out = if KEEP { &mut out[..rows] } else { out };
+        let (mut position, mut last) = (self.position, self.last);
+        let mut length = u32::from(self.window.length);
+        let mut trailing = 64 - u32::from(self.window.leading) - length;
+        let mut row = 0;
+        while row < rows {
+            let word = peek(self.data, position);
             if word >> 63 == 0 {
-                let run = rows.min(word.leading_zeros().min(PEEK_BITS) as usize);
-                self.reader.skip(run as u32);
-                rows -= run;
-            } else {
-                self.state.take_changed(word, &mut self.reader)?;
-                rows -= 1;
+                let run = (word.leading_zeros().min(PEEK_BITS) as usize).min(rows - row);
+                if KEEP {
+                    out[row..row + run].fill(f64::from_bits(last));
+                }
+                position += run;
+                row += run;
+                continue;
             }
+            let mut header = 2;
+            if word >> 62 == 0b11 {
+                header = 13;
+                let leading = (word >> 57) as u32 & 31;
+                length = ((word >> 51) as u32 & 63) + 1;
+                trailing = 64_u32.checked_sub(leading + length).ok_or_else(past_the_end)?;
+            }
+            position += (header + length) as usize;
+            let inside = if header + length <= PEEK_BITS {
+                word << header >> (64 - length)
+            } else {
+                let mut reader = BitReader::at(self.data, position - length as usize);
+                reader.read(length)
+            };
+            last ^= inside << trailing;
+            if KEEP {
+                out[row] = f64::from_bits(last);
+            }
+            row += 1;
         }
+        if position > self.data.len() * 8 {
+            return Err(cut_short("gorilla"));
+        }
+        let leading = 64 - trailing - length;
+        self.window = Window { leading: leading as u8, length: length as u8 };
+        (self.position, self.last) = (position, last);
         Ok(())
     }
+}
 
-    /// Takes as many values as `out` has room for.
-    fn fill(&mut self, out: &mut [f64]) -> Result<()> {
-        let mut index = 0;
-        while index < out.len() {
-            let word = self.reader.peek();
-            if word >> 63 == 0 {
-                let run = word.leading_zeros().min(PEEK_BITS);
-                let end = out.len().min(index + run as usize);
-                out[index..end].fill(f64::from_bits(self.state.last));
-                self.reader.skip((end - index) as u32);
-                index = end;
-            } else {
-                out[index] = f64::from_bits(self.state.take_changed(word, &mut self.reader)?);
-                index += 1;
-            }
-        }
-        if self.reader.overran() { Err(cut_short("gorilla")) } else { Ok(()) }
+/// The next [`PEEK_BITS`] bits or a few more.
+#[inline(always)]
+fn peek(data: &[u8], position: usize) -> u64 {
+    match data.get(position >> 3..).and_then(|rest| rest.first_chunk()) {
+        Some(bytes) => u64::from_be_bytes(*bytes) << (position & 7),
+        None => BitReader::at(data, position).peek(),
     }
+}
+
+#[cold]
+fn past_the_end() -> Error {
+    Error::corrupt("gorilla column with a window past 64 bits")
 }
 
 /// The bits that may change from one value to the next.
@@ -176,7 +208,7 @@ impl XorState {
             header = 13;
             self.window = Window { leading: (word >> 57 & 31) as u8, length: (word >> 51 & 63) as u8 + 1 };
             if self.window.leading + self.window.length > 64 {
-                return Err(Error::corrupt("gorilla column with a window past 64 bits"));
+                return Err(past_the_end());
             }
         }
         let length = u32::from(self.window.length);

@@ -111,13 +111,13 @@ impl Reader {
             if kind.is_histogram() {
                 histogram_kinds += 1;
                 append_starts(&mut points.histogram_starts, points.histogram_times.len(), &self.buffer);
-                points.histogram_times.append(&mut self.buffer.times);
+                move_all(&mut self.buffer.times, &mut points.histogram_times);
                 points.histograms.extend(self.buffer.histograms.drain(..).map(Arc::new));
             } else {
                 float_kinds += 1;
                 append_starts(&mut points.starts, points.times.len(), &self.buffer);
-                points.times.append(&mut self.buffer.times);
-                points.values.append(&mut self.buffer.values);
+                move_all(&mut self.buffer.times, &mut points.times);
+                move_all(&mut self.buffer.values, &mut points.values);
             }
             if kind == Kind::Run || float_kinds > 1 {
                 keep_last(&mut points.times, &mut points.values, &mut points.starts, float_kinds > 1);
@@ -147,6 +147,11 @@ impl Reader {
         points.remove_stale();
         Ok(())
     }
+}
+
+/// Moves a column behind another one; nothing is copied when that one is empty.
+fn move_all<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
+    if to.is_empty() { std::mem::swap(from, to) } else { to.append(from) }
 }
 
 /// Appends the start times of samples that come behind `before` others: either column may have none.

@@ -51,6 +51,11 @@ pub(crate) fn html_string(out: &mut Vec<u8>, text: &str) {
 
 /// Escapes what [`html_string`] does in the JSON from `start` on, where such bytes can only stand in strings.
 pub(crate) fn escape_html(out: &mut Vec<u8>, start: usize) {
+    // Nearly no text has one of these bytes, and to find out goes many bytes at a time.
+    let may_be_special = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    if !out[start..].iter().fold(false, |found, byte| found | may_be_special(*byte)) {
+        return;
+    }
     let special = |bytes: &[u8]| match bytes {
         [b'<', ..] => Some(("\\u003c", 1)),
         [b'>', ..] => Some(("\\u003e", 1)),
