@@ -287,7 +287,7 @@ impl Store {
                 };
                 let Some(series) = *series else { continue };
                 if let Err((reason, message)) = self.check_sample(&bounds, time_ms, sample_value) {
-                    let labels = index.labels(series, &mut scratch.builder);
+                    let labels = index.labels(series);
                     reject(appended, reason, format!("series {labels}: {message}"), 1);
                     continue;
                 }
@@ -298,7 +298,7 @@ impl Store {
                 let (pushed, log_ref, defined) = shard.push(slot, kind, &sample, define);
                 match pushed {
                     Pushed::Conflict => {
-                        let labels = index.labels(series, &mut scratch.builder);
+                        let labels = index.labels(series);
                         let message =
                             format!("duplicate sample for timestamp {time_ms}: series {labels} has another value");
                         reject(appended, RejectReason::DuplicateTime, message, 1);
@@ -307,7 +307,7 @@ impl Store {
                     Pushed::Repeated => Counters::add(&self.counters.repeated, 1),
                     Pushed::Stored => {
                         if defined {
-                            let labels = index.labels(series, &mut scratch.builder);
+                            let labels = index.labels(series);
                             scratch.record.definitions.push(Definition { log_ref, kind, labels });
                         }
                         let group = &mut scratch.record.groups[kind as usize];
@@ -359,7 +359,7 @@ impl Store {
         let index = &state.active().index;
         for (entry, exemplar) in &batch.exemplars {
             if let Some(series) = scratch.series[*entry] {
-                let labels = index.labels(series, &mut scratch.builder);
+                let labels = index.labels(series);
                 scratch.record.exemplars.push((labels, exemplar.clone()));
                 appended.exemplars += 1;
             }

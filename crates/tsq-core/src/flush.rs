@@ -8,7 +8,7 @@ use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter};
 use crate::error::{Error, Result};
 use crate::head::{Frozen, Generation};
-use crate::labels::{Labels, LabelsBuilder};
+use crate::labels::Labels;
 use crate::manifest::{BlockEntry, Manifest};
 use crate::sample::Samples;
 use crate::snapshot::read_flushed;
@@ -87,10 +87,10 @@ impl Store {
         generation.index.sort(&mut series);
         let lsn_min = self.manifest.lock().flushed_lsn + 1;
         let mut writer = self.new_block(0, (lsn_min, frozen.lsn_max), Vec::new())?;
-        let (mut builder, mut samples) = (LabelsBuilder::default(), Samples::default());
+        let mut samples = Samples::default();
         let mut last: Option<Labels> = None;
         for series in series {
-            let labels = generation.index.labels(series, &mut builder);
+            let labels = generation.index.labels(series);
             let kind = read_flushed(generation, series, &mut samples)?;
             if samples.is_empty() {
                 continue;

@@ -44,6 +44,14 @@ impl Labels {
         Ok(Self(Arc::from(bytes)))
     }
 
+    /// A set from labels with non-empty values, whose names ascend.
+    pub(crate) fn from_sorted<'t>(pairs: impl Iterator<Item = (&'t str, &'t str)> + Clone) -> Self {
+        let mut bytes = Vec::with_capacity(pairs.clone().map(|(name, value)| name.len() + value.len() + 4).sum());
+        pairs.for_each(|(name, value)| push_pair(&mut bytes, name, value));
+        debug_assert!(check_canonical(&bytes).is_ok(), "the caller sorted its labels");
+        Self(Arc::from(bytes))
+    }
+
     /// A set from canonical bytes that were put together from checked labels.
     ///
     /// # Safety

@@ -7,7 +7,7 @@ use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockReader, ChunkMeta, SeriesReader};
 use crate::error::{Error, Result};
 use crate::head::{Generation, SeriesRef, UndoView};
-use crate::labels::{Labels, LabelsBuilder};
+use crate::labels::Labels;
 use crate::query::{Matcher, SeriesStream, Source, all_match};
 use crate::sample::{Kind, Samples, TimeRange};
 use crate::series::{Part, Series};
@@ -48,7 +48,7 @@ impl Snapshot {
             cursors.push(Cursor::Head { generation, series, view: UndoView::default(), lsn: self.lsn });
         }
         let heads = cursors.iter().map(|_| None).collect();
-        let mut stream = Stream { cursors, heads, range, builder: LabelsBuilder::default() };
+        let mut stream = Stream { cursors, heads, range };
         for number in 0..stream.cursors.len() {
             stream.advance(number)?;
         }
@@ -73,7 +73,6 @@ struct Stream<'a> {
     /// The next series of each cursor.
     heads: Vec<Option<(Labels, Found)>>,
     range: TimeRange,
-    builder: LabelsBuilder,
 }
 
 impl Stream<'_> {
@@ -90,7 +89,7 @@ impl Stream<'_> {
                 }
             }
             Cursor::Head { generation, series, .. } => {
-                series.next().map(|series| (generation.index.labels(series, &mut self.builder), Found::Head(series)))
+                series.next().map(|series| (generation.index.labels(series), Found::Head(series)))
             }
         };
         Ok(())

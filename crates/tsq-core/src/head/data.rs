@@ -263,7 +263,11 @@ impl SeriesData {
                     }
                     extend_prefix(out, &extra.late, counts.late as usize);
                 }
-                decode_prefix(chunk.bytes(), chunk.columns(), left as usize, out)
+                // Times never fall: the last one tells whether any is in the range.
+                match chunk.last_time() < range.min_ms {
+                    true => Ok(()),
+                    false => decode_prefix(chunk.bytes(), chunk.columns(), left as usize, out),
+                }
             }
             Body::Histograms(histograms) => {
                 extend_prefix(out, &histograms.ordered, counts.ordered as usize);

@@ -88,9 +88,8 @@ impl Generation {
     pub(crate) fn successor_without_idle(&self, seed: u64) -> Result<Self> {
         let next = Self::new(Arc::new(SeriesIndex::new(self.index.shard_count(), seed)));
         let mut moved: HashMap<SeriesRef, SeriesRef> = HashMap::new();
-        let mut builder = crate::labels::LabelsBuilder::default();
         for series in self.all_series() {
-            let labels = self.index.labels(series, &mut builder);
+            let labels = self.index.labels(series);
             let target = next.index.find_or_create(&labels, self.index.kind(series), usize::MAX)?;
             let data = self.shards[self.index.shard_of(series)].read();
             let newest = data.data[self.index.slot_of(series) as usize].successor();

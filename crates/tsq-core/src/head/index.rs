@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use super::symbols::{PairId, Symbols};
 use crate::error::{Error, Result};
-use crate::labels::{Labels, LabelsBuilder};
+use crate::labels::Labels;
 use crate::query::Matcher;
 use crate::sample::Kind;
 
@@ -243,10 +243,10 @@ impl SeriesIndex {
         })
     }
 
-    pub(crate) fn labels(&self, series: SeriesRef, builder: &mut LabelsBuilder) -> Labels {
+    pub(crate) fn labels(&self, series: SeriesRef) -> Labels {
         let symbols = self.symbols.read();
         let shard = self.shards[self.shard_of(series)].read();
-        symbols.labels(shard.label_pairs(self.slot_of(series)), builder)
+        symbols.labels(shard.label_pairs(self.slot_of(series)))
     }
 
     pub(crate) fn kind(&self, series: SeriesRef) -> Kind {
@@ -410,14 +410,14 @@ mod tests {
                 index.remember(u128::from(series.0) << 70, Kind::Float, series);
                 assert_eq!(index.lookup(u128::from(series.0) << 70, Kind::Float), Some(series));
                 assert_eq!(index.lookup(u128::from(series.0) << 70, Kind::Run), None);
-                assert_eq!(index.labels(series, &mut LabelsBuilder::default()), set);
+                assert_eq!(index.labels(series), set);
                 all.push((set, series));
             }
         }
         let select = |matchers: &[Matcher]| {
             let mut found = index.select(matchers);
             index.sort(&mut found);
-            found.iter().map(|&s| index.labels(s, &mut LabelsBuilder::default())).collect::<Vec<_>>()
+            found.iter().map(|&s| index.labels(s)).collect::<Vec<_>>()
         };
         all.sort_by(|left, right| left.0.cmp(&right.0));
         let every: Vec<_> = all.iter().map(|(set, _)| set.clone()).collect();

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::labels::{Labels, LabelsBuilder};
+use crate::labels::Labels;
 use crate::query::{MatchOp, Matcher};
 
 /// Number of a (name, value) pair.
@@ -93,13 +93,8 @@ impl Symbols {
     }
 
     /// The label set of a run of pairs.
-    pub(super) fn labels(&self, pairs: &[PairId], builder: &mut LabelsBuilder) -> Labels {
-        builder.clear();
-        for &id in pairs {
-            let (name, value) = self.pair(id);
-            builder.push(name, value);
-        }
-        builder.build().expect("pairs of a label set have distinct names")
+    pub(super) fn labels(&self, pairs: &[PairId]) -> Labels {
+        Labels::from_sorted(pairs.iter().map(|&id| self.pair(id)))
     }
 
     /// Order of two label sets. Cost: one string comparison at the first difference.
