@@ -155,6 +155,13 @@ impl Samples {
         self.histograms.clear();
         self.starts.clear();
     }
+
+    /// Bytes on the heap.
+    pub(crate) fn memory(&self) -> usize {
+        let numbers = self.times.capacity() + self.steps.capacity() + self.starts.capacity() + self.values.capacity();
+        let histograms = self.histograms.capacity() * size_of::<Histogram>();
+        numbers * 8 + histograms + self.histograms.iter().map(Histogram::memory).sum::<usize>()
+    }
 }
 
 /// Gives the last of `len` samples its start time. The column stays empty up to the first known one.

@@ -146,4 +146,14 @@ impl Series {
         }
         Ok(cost)
     }
+
+    /// Bytes that it holds by itself: labels, samples copied from the head, and where its chunks lie.
+    pub fn memory(&self) -> usize {
+        let of_part = |part: &Part| match part {
+            Part::Head(_, samples) => size_of::<Samples>() + samples.memory(),
+            Part::Block(_, chunks) => chunks.capacity() * size_of::<ChunkMeta>(),
+        };
+        let parts: usize = self.parts.iter().map(of_part).sum();
+        size_of::<Self>() + self.labels.as_bytes().len() + self.parts.capacity() * size_of::<Part>() + parts
+    }
 }

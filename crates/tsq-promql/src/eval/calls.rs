@@ -1,10 +1,14 @@
 //! Planning of calls.
 
+use std::sync::Arc;
+
 use tsq_core::Labels;
 
 use crate::ast::{Expr, Extended, Node};
 use crate::functions::{Evaluate, Function};
-use crate::kernels::{Note, Notes, WINDOW_FUNCTIONS, Window, WindowFunction, WindowKernel, check_smoothing_factors};
+use crate::kernels::{
+    Note, Notes, Sweep, WINDOW_FUNCTIONS, Window, WindowFunction, WindowKernel, check_smoothing_factors,
+};
 use crate::signatures::ValueType;
 
 use super::context::{Result, execution};
@@ -13,7 +17,7 @@ use super::matching::TYPE_LABEL;
 use super::operator::{BoxOperator, Column, Map, once};
 use super::plan::{PlannedRange, Planner};
 use super::row::{Row, Sample};
-use super::select::RangeCall;
+use super::select::{ComputeAll, RangeCall};
 
 /// Most scalar arguments beside a range.
 const ARGS_MAX: usize = 4;
@@ -79,9 +83,18 @@ fn over_range<'q>(
             check_smoothing_factors(columns[0].at(step), columns[1].at(step)).map_err(execution)?;
         }
     }
+    let columns = Arc::new(columns);
+    let sweep = function.sweep.filter(|_| range.extended.is_none());
+    let compute_all = sweep.map(|sweep| -> Box<ComputeAll<'q>> {
+        let columns = columns.clone();
+        Box::new(move |points, frames, notes, out| {
+            let arg = |step| columns.first().map_or(f64::NAN, |column| column.at(step));
+            sweep(&Sweep { times: &points.times, values: &points.values, frames, arg: &arg }, notes, out);
+        })
+    });
     let compute = move |step: usize, window: &Window<'_>, notes: &mut Notes| {
         let mut args = [0.0; ARGS_MAX];
-        for (arg, column) in args.iter_mut().zip(&columns) {
+        for (arg, column) in args.iter_mut().zip(columns.iter()) {
             *arg = column.at(step);
         }
         kernel(window, &args[..columns.len()], notes)
@@ -93,15 +106,16 @@ fn over_range<'q>(
         margin_ms: range.margin_ms,
         keeps_name: function.keeps_name,
         compute: Box::new(compute),
-        remark: matches!(call.name, "rate" | "increase").then_some(remark_counter as fn(&Labels, &Row, &mut Notes)),
+        compute_all,
+        remark: matches!(call.name, "rate" | "increase").then_some(remark_counter as fn(&Labels, &mut Notes)),
         text_range: call.args[0].range,
     }))
 }
 
 /// Says when floats of a metric are used as a counter and its type or its name says something else.
-fn remark_counter(labels: &Labels, row: &Row, notes: &mut Notes) {
+fn remark_counter(labels: &Labels, notes: &mut Notes) {
     let name = labels.metric_name();
-    if name.is_empty() || !(0..row.steps()).any(|step| row.float(step).is_some()) {
+    if name.is_empty() {
         return;
     }
     match labels.get(TYPE_LABEL) {

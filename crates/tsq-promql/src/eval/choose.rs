@@ -1,9 +1,7 @@
 //! Aggregations with a parameter: those that choose elements of each group, quantiles, and counts of equal values.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
-
-use tsq_core::Histogram;
+use hashbrown::HashMap;
+use tsq_core::{Histogram, Labels};
 
 use crate::ast::{Aggregate, AggregateOp, Expr};
 use crate::format::format_plain;
@@ -11,13 +9,15 @@ use crate::go_text::shortest;
 use crate::kernels::histogram::histogram_buckets;
 use crate::kernels::{self, Note, Notes};
 
-use super::aggregate::Grouping;
 use super::context::{Query, Result, execution};
 use super::grid::Grid;
+use super::grouping::{Grouping, Groups};
 use super::matching::{Assembler, with_label};
-use super::operator::{BoxOperator, Column, collect, once};
+use super::memory::Charge;
+use super::operator::{BoxOperator, Column, Map, Operator, once};
 use super::plan::Planner;
 use super::row::{Batch, Row, Sample};
+use super::topk;
 
 /// Plans such an aggregation over `input`.
 pub(crate) fn plan<'q>(
@@ -38,13 +38,18 @@ pub(crate) fn plan<'q>(
     }
     let column = planner.scalar(param, grid)?;
     check_parameter(aggregate.op, &column, grid)?;
-    Ok(once(query, move || match aggregate.op {
-        AggregateOp::Quantile => quantiles(query, aggregate, param, &column, input, grid),
-        op => {
-            let choice = Choice { query, aggregate, op, param, column: &column, steps: grid.count };
-            choice.run(input)
-        }
-    }))
+    match aggregate.op {
+        AggregateOp::Quantile => Ok(once(query, move || quantiles(query, aggregate, param, &column, input, grid))),
+        AggregateOp::Limitk => Ok(Box::new(Limit {
+            input,
+            groups: Groups::new(Grouping::of(aggregate)),
+            charge: query.memory.charge(0)?,
+            is_single: Grouping::of(aggregate).is_single(),
+            counts: (0..grid.count).map(|step| topk::chosen_count(column.at(step))).collect(),
+        })),
+        AggregateOp::LimitRatio => Ok(limit_ratio(query, param, column, input, grid)),
+        _ => Ok(once(query, move || topk::choose(query, aggregate, &column, input, grid.count))),
+    }
 }
 
 fn check_parameter(op: AggregateOp, column: &Column<'_>, grid: Grid) -> Result<()> {
@@ -75,117 +80,71 @@ fn check_parameter(op: AggregateOp, column: &Column<'_>, grid: Grid) -> Result<(
     Ok(())
 }
 
-/// Removes all histograms; whether there were any.
-fn drop_histograms(rows: &mut [Row]) -> bool {
-    rows.iter_mut().map(Row::remove_histograms).filter(|removed| *removed).count() > 0
+/// `limitk`: the first elements of each group, as they come.
+struct Limit<'q> {
+    input: BoxOperator<'q>,
+    /// How many elements of each group are still to come at each step.
+    groups: Groups<'q, Vec<usize>>,
+    charge: Charge<'q>,
+    is_single: bool,
+    counts: Vec<usize>,
 }
 
-/// The rows of each group, groups in the order of their first row.
-fn groups_of(grouping: &Grouping<'_>, rows: &[Row]) -> Vec<Vec<usize>> {
-    let mut by_key: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut key = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        grouping.key(&row.labels, &mut key);
-        let group = match by_key.get(&key) {
-            Some(&group) => group,
-            None => {
-                by_key.insert(key.clone(), groups.len());
-                groups.push(Vec::new());
-                groups.len() - 1
+impl<'q> Operator<'q> for Limit<'q> {
+    fn next(&mut self) -> Result<Option<Batch<'q>>> {
+        let is_done = |left: &Vec<usize>| left.iter().all(|&left| left == 0);
+        if self.is_single && self.groups.all().first().is_some_and(is_done) {
+            return Ok(None);
+        }
+        let Some(mut batch) = self.input.next()? else { return Ok(None) };
+        let mut kept = Vec::new();
+        for mut row in batch.rows {
+            let bytes = self.counts.len() * size_of::<usize>();
+            let left = self.groups.of(&row.labels, &mut self.charge, bytes, |_| self.counts.clone())?;
+            for (step, left) in left.iter_mut().enumerate() {
+                match left.checked_sub(1) {
+                    _ if !row.is_present(step) => {}
+                    Some(rest) => *left = rest,
+                    None => row.remove(step),
+                }
             }
-        };
-        groups[group].push(index);
+            if !row.is_empty() {
+                kept.push(row);
+            }
+        }
+        batch.charge.resize(kept.iter().map(Row::bytes).sum())?;
+        Ok(Some(Batch { rows: kept, charge: batch.charge }))
     }
-    groups
 }
 
-/// `topk`, `bottomk`, `limitk` and `limit_ratio`.
-struct Choice<'c, 'q> {
+/// `limit_ratio`: each element is chosen by its labels alone.
+fn limit_ratio<'q>(
     query: &'q Query<'q>,
-    aggregate: &'q Aggregate,
-    op: AggregateOp,
     param: &'q Expr,
-    column: &'c Column<'q>,
-    steps: usize,
-}
-
-impl<'q> Choice<'_, 'q> {
-    fn run(&self, mut input: BoxOperator<'q>) -> Result<Batch<'q>> {
-        let mut all = collect(self.query, input.as_mut())?;
-        let mut notes = Notes::default();
-        if self.orders() && drop_histograms(&mut all.rows) {
-            notes.add(Note::HistogramIgnoredInAggregation(self.op.name()));
-        }
-        self.query.annotate(&mut notes, "", self.aggregate.expr.range);
-        let mut order = Vec::new();
-        for group in groups_of(&Grouping::of(self.aggregate), &all.rows) {
-            for step in 0..self.steps {
-                let present: Vec<usize> =
-                    group.iter().copied().filter(|&index| all.rows[index].is_present(step)).collect();
-                let chosen = self.choose(step, present.clone(), &all.rows);
-                let mut kept = vec![false; 0];
-                if chosen.len() < present.len() {
-                    kept.resize(all.rows.len(), false);
-                    chosen.iter().for_each(|&index| kept[index] = true);
-                    for index in present.into_iter().filter(|&index| !kept[index]) {
-                        all.rows[index].remove(step);
-                    }
-                }
-                if self.steps == 1 {
-                    order.extend(chosen);
-                }
+    column: Column<'q>,
+    input: BoxOperator<'q>,
+    grid: Grid,
+) -> BoxOperator<'q> {
+    let mut is_noted = false;
+    let change = move |row: &mut Row| {
+        for step in 0..grid.count {
+            let ratio = column.at(step).clamp(-1.0, 1.0);
+            if ratio != column.at(step) && !is_noted {
+                query.note(Note::InvalidRatio { got: column.at(step), used: ratio }, "", param.range);
+            }
+            if row.is_present(step) && !in_ratio(ratio, &row.labels) {
+                row.remove(step);
             }
         }
-        if self.steps == 1 {
-            let mut rows: Vec<Option<Row>> = all.rows.into_iter().map(Some).collect();
-            all.rows = order.into_iter().filter_map(|index| rows[index].take()).collect();
-        } else {
-            all.rows.retain(|row| !row.is_empty());
-        }
-        Ok(all)
-    }
-
-    /// Whether elements are chosen by value.
-    fn orders(&self) -> bool {
-        matches!(self.op, AggregateOp::Topk | AggregateOp::Bottomk)
-    }
-
-    /// Those of the present rows that are chosen, best first.
-    fn choose(&self, step: usize, mut present: Vec<usize>, rows: &[Row]) -> Vec<usize> {
-        let param = self.column.at(step);
-        if self.op == AggregateOp::LimitRatio {
-            let ratio = param.clamp(-1.0, 1.0);
-            if ratio != param {
-                self.query.note(Note::InvalidRatio { got: param, used: ratio }, "", self.param.range);
-            }
-            present.retain(|&index| in_ratio(ratio, &rows[index].labels));
-            return present;
-        }
-        let count = if param < 1.0 { 0 } else { (param as usize).min(present.len()) };
-        if self.orders() {
-            let value = |index: usize| rows[index].float(step).unwrap_or(f64::NAN);
-            present.sort_by(|&a, &b| best_first(value(a), value(b), self.op == AggregateOp::Topk));
-        }
-        present.truncate(count);
-        present
-    }
-}
-
-/// Order of `topk` (largest first) or `bottomk` (smallest first); NaN comes last in both.
-pub(crate) fn best_first(a: f64, b: f64, largest: bool) -> Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => Ordering::Equal,
-        (true, false) => Ordering::Greater,
-        (false, true) => Ordering::Less,
-        (false, false) if largest => b.total_cmp(&a),
-        (false, false) => a.total_cmp(&b),
-    }
+        is_noted = true;
+        Ok(!row.is_empty())
+    };
+    Box::new(Map { input, change })
 }
 
 /// Whether a series belongs to the share of all label sets that a ratio stands for; a negative ratio stands for the
 /// complement of 1 + ratio.
-fn in_ratio(ratio: f64, labels: &tsq_core::Labels) -> bool {
+fn in_ratio(ratio: f64, labels: &Labels) -> bool {
     let offset = xxhash_rust::xxh64::xxh64(labels.as_bytes(), 0) as f64 / u64::MAX as f64;
     if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio }
 }
@@ -198,10 +157,17 @@ fn quantiles<'q>(
     mut input: BoxOperator<'q>,
     grid: Grid,
 ) -> Result<Batch<'q>> {
-    let mut all = collect(query, input.as_mut())?;
     let mut notes = Notes::default();
-    if drop_histograms(&mut all.rows) {
-        notes.add(Note::HistogramIgnoredInAggregation(aggregate.op.name()));
+    let mut groups = Groups::new(Grouping::of(aggregate));
+    let mut charge = query.memory.charge(0)?;
+    while let Some(batch) = input.next()? {
+        for row in &batch.rows {
+            if row.has_histograms() {
+                notes.add(Note::HistogramIgnoredInAggregation(aggregate.op.name()));
+            }
+            let make = |labels| Quantiles { labels, drop_name: false, values: Vec::new() };
+            groups.of(&row.labels, &mut charge, 0, make)?.add(row, &mut charge)?;
+        }
     }
     query.annotate(&mut notes, "", aggregate.expr.range);
     for step in 0..grid.count {
@@ -210,24 +176,44 @@ fn quantiles<'q>(
             query.note(Note::InvalidQuantile(phi), "", param.range);
         }
     }
-    let grouping = Grouping::of(aggregate);
-    let mut rows = Vec::new();
-    let mut values = Vec::new();
-    for group in groups_of(&grouping, &all.rows) {
-        let drop_name = group.iter().any(|&index| all.rows[index].drop_name);
-        let mut row = Row::absent(grouping.labels(&all.rows[group[0]].labels), drop_name, grid.count);
-        for step in 0..grid.count {
-            values.clear();
-            values.extend(group.iter().filter_map(|&index| all.rows[index].float(step)));
-            if !values.is_empty() {
-                row.set_float(step, kernels::aggregate::quantile(column.at(step), &mut values));
+    let rows = groups.into_groups().into_iter().map(|group| group.finish(column, grid.count));
+    query.batch(rows.filter(|row| !row.is_empty()).collect())
+}
+
+/// The values of one group. A quantile needs them all.
+struct Quantiles {
+    labels: Labels,
+    drop_name: bool,
+    /// The columns of all series one after another.
+    values: Vec<f64>,
+}
+
+impl Quantiles {
+    fn add(&mut self, row: &Row, charge: &mut Charge<'_>) -> Result<()> {
+        self.drop_name |= row.drop_name;
+        let column = row.column();
+        if self.values.capacity() - self.values.len() < column.len() {
+            let more = column.len().max(self.values.len() / 2);
+            charge.grow(more * size_of::<f64>())?;
+            self.values.reserve_exact(more);
+        }
+        self.values.extend_from_slice(column);
+        Ok(())
+    }
+
+    fn finish(self, column: &Column<'_>, steps: usize) -> Row {
+        let mut row = Row::absent(self.labels, self.drop_name, steps);
+        let mut present = Vec::new();
+        for step in 0..steps {
+            present.clear();
+            let values = self.values[step..].iter().step_by(steps);
+            present.extend(values.copied().filter(|&value| !tsq_core::is_stale(value)));
+            if !present.is_empty() {
+                row.set_float(step, kernels::aggregate::quantile(column.at(step), &mut present));
             }
         }
-        if !row.is_empty() {
-            rows.push(row);
-        }
+        row
     }
-    query.batch(rows)
 }
 
 fn count_values<'q>(
@@ -238,23 +224,43 @@ fn count_values<'q>(
     grid: Grid,
 ) -> Result<Batch<'q>> {
     let mut counts = Assembler::new(query, grid.count)?;
-    let grouping = Grouping::of(aggregate);
+    let mut groups = Groups::new(Grouping::of(aggregate));
+    let mut charge = query.memory.charge(0)?;
     while let Some(batch) = input.next()? {
         for row in &batch.rows {
-            let group = grouping.labels(&row.labels);
+            let make = |labels| ValueLabels { group: labels, known: HashMap::new() };
+            let group = groups.of(&row.labels, &mut charge, 0, make)?;
             for step in 0..grid.count {
-                let text = match row.sample(step) {
+                let labels = match row.sample(step) {
                     Sample::Absent => continue,
-                    Sample::Float(value) => format_plain(value),
-                    Sample::Histogram(histogram) => histogram_text(histogram),
+                    Sample::Float(value) => group.of_float(value, label, &mut charge)?,
+                    Sample::Histogram(histogram) => with_label(&group.group, label, &histogram_text(histogram)),
                 };
-                let count = counts.row(&with_label(&group, label, &text), row.drop_name)?;
+                let count = counts.row(&labels, row.drop_name)?;
                 let before = count.float(step).unwrap_or(0.0);
                 count.set_float(step, before + 1.0);
             }
         }
     }
     counts.finish()
+}
+
+/// The labels of a group's results by value.
+struct ValueLabels {
+    group: Labels,
+    known: HashMap<u64, Labels>,
+}
+
+impl ValueLabels {
+    fn of_float(&mut self, value: f64, label: &str, charge: &mut Charge<'_>) -> Result<Labels> {
+        if let Some(labels) = self.known.get(&value.to_bits()) {
+            return Ok(labels.clone());
+        }
+        let labels = with_label(&self.group, label, &format_plain(value));
+        charge.grow(labels.as_bytes().len() + 2 * size_of::<(u64, Labels)>())?;
+        self.known.insert(value.to_bits(), labels.clone());
+        Ok(labels)
+    }
 }
 
 /// A histogram as Prometheus prints it.
@@ -267,18 +273,4 @@ fn histogram_text(histogram: &Histogram) -> String {
         parts.push(format!("{open}{lower},{upper}{close}:{count}"));
     }
     format!("{{{}}}", parts.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nan_comes_last() {
-        let mut values = [1.0, f64::NAN, 3.0, 2.0];
-        values.sort_by(|a, b| best_first(*a, *b, true));
-        assert_eq!(values[..3], [3.0, 2.0, 1.0]);
-        values.sort_by(|a, b| best_first(*a, *b, false));
-        assert_eq!(values[..3], [1.0, 2.0, 3.0]);
-    }
 }

@@ -105,6 +105,13 @@ impl<'q> Charge<'q> {
         Ok(())
     }
 
+    /// Gives some of the bytes back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = self.bytes.min(bytes as u64);
+        self.memory.give_back(bytes);
+        self.bytes -= bytes;
+    }
+
     /// Sets the number of bytes held.
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), QueryError> {
         let bytes = bytes as u64;
@@ -115,6 +122,11 @@ impl<'q> Charge<'q> {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Holds at least so many bytes.
+    pub(crate) fn raise(&mut self, bytes: usize) -> Result<(), QueryError> {
+        if bytes as u64 > self.bytes { self.resize(bytes) } else { Ok(()) }
     }
 
     /// Takes over what another charge holds.

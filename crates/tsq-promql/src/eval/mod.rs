@@ -7,6 +7,7 @@ pub(crate) mod calls;
 mod choose;
 pub(crate) mod context;
 pub(crate) mod grid;
+mod grouping;
 pub(crate) mod info;
 mod join;
 pub(crate) mod labels;
@@ -24,6 +25,8 @@ mod samples;
 mod select;
 mod sets;
 pub(crate) mod times;
+mod topk;
 mod unary;
+mod workers;
 
 pub(crate) use answer::evaluate;

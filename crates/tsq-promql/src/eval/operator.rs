@@ -4,9 +4,6 @@ use super::context::{Query, Result};
 use super::memory::Charge;
 use super::row::{Batch, Row};
 
-/// Series per batch and worker.
-pub(crate) const BATCH_SERIES: usize = 64;
-
 /// A part of a query that delivers series over the steps of its grid, a batch at a time.
 pub(crate) trait Operator<'q> {
     /// The next series; `None` at the end. A batch may be empty.
@@ -35,14 +32,19 @@ pub(crate) struct Map<'q, F> {
 impl<'q, F: FnMut(&mut Row) -> Result<bool>> Operator<'q> for Map<'q, F> {
     fn next(&mut self) -> Result<Option<Batch<'q>>> {
         let Some(mut batch) = self.input.next()? else { return Ok(None) };
-        let mut rows = Vec::with_capacity(batch.rows.len());
-        for mut row in batch.rows {
-            if (self.change)(&mut row)? {
-                rows.push(row);
-            }
+        let mut failure = None;
+        batch.rows.retain_mut(|row| {
+            let changed = if failure.is_none() { (self.change)(row) } else { Ok(false) };
+            changed.unwrap_or_else(|error| {
+                failure = Some(error);
+                false
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
         }
-        batch.charge.resize(rows.iter().map(Row::bytes).sum())?;
-        Ok(Some(Batch { rows, charge: batch.charge }))
+        batch.charge.resize(batch.rows.iter().map(Row::bytes).sum())?;
+        Ok(Some(batch))
     }
 }
 
@@ -153,8 +155,8 @@ impl<'q> Column<'q> {
     /// As a row with this label set.
     pub(crate) fn into_row(self, labels: tsq_core::Labels, steps: usize) -> Row {
         match self.values {
-            Values::Constant(value) => Row::full(labels, false, vec![value; steps]),
-            Values::Steps(values) => Row::full(labels, false, values),
+            Values::Constant(value) => Row::of_column(labels, false, vec![value; steps]),
+            Values::Steps(values) => Row::of_column(labels, false, values),
         }
     }
 }

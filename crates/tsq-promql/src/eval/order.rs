@@ -5,11 +5,12 @@ use std::cmp::Ordering;
 use crate::kernels::Note;
 
 use super::calls::Call;
-use super::choose::best_first;
+
 use super::context::Result;
 use super::operator::{BoxOperator, collect, once};
 use super::plan::Planner;
 use super::row::Row;
+use super::topk::best_first;
 
 /// `sort(v)`: smallest first, NaN last, histograms left out.
 pub(crate) fn sort<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<BoxOperator<'q>> {

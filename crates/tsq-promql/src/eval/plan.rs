@@ -52,7 +52,7 @@ impl PlannedRange<'_> {
         let found = Mutex::new(Vec::new());
         let (range, margin_ms, extended) = (self.ranges.bounds(0), self.margin_ms, self.extended);
         let wider = (range.0.saturating_sub(margin_ms.0), range.1.saturating_add(margin_ms.1));
-        let more = self.input.map(|labels, drop_name, points| {
+        let more = self.input.map(1, |_, labels, drop_name, points| {
             let window = Slider::default().slide(points, range, wider, range.1);
             let mut points = Points::default();
             match extended {
@@ -165,7 +165,8 @@ impl<'q> Planner<'q> {
         let lookback_ms = query.lookback_ms;
         let ranges = Ranges { grid, shift, range_ms: lookback_ms };
         let (after_ms, to_ms) = ranges.hull();
-        let selection = Selection::new(query, &selector.matchers, after_ms, to_ms.saturating_add(lookback_ms));
+        let hull = (after_ms, to_ms.saturating_add(lookback_ms));
+        let selection = Selection::new(query, &selector.matchers, hull, grid.count);
         Box::new(RangeCall {
             query,
             input: RangeInput::Selector(selection),
@@ -173,6 +174,7 @@ impl<'q> Planner<'q> {
             margin_ms: (0, lookback_ms),
             keeps_name: true,
             compute: Box::new(|_, window, notes| kernels::smoothed_instant(window, notes)),
+            compute_all: None,
             remark: None,
             text_range,
         })
@@ -227,8 +229,8 @@ impl<'q> Planner<'q> {
                     Some(Extended::Smoothed) => (lookback_ms, lookback_ms),
                 };
                 let (after_ms, to_ms) = ranges.hull();
-                let (after_ms, to_ms) = (after_ms.saturating_sub(margin_ms.0), to_ms.saturating_add(margin_ms.1));
-                let mut selection = Selection::new(self.query, &selector.matchers, after_ms, to_ms);
+                let hull = (after_ms.saturating_sub(margin_ms.0), to_ms.saturating_add(margin_ms.1));
+                let mut selection = Selection::new(self.query, &selector.matchers, hull, grid.count);
                 selection.finds_resets = self.counts_only;
                 let input = RangeInput::Selector(selection);
                 let extended = selector.modifiers.extended;

@@ -32,6 +32,7 @@ pub(crate) fn absent_over_time<'q>(planner: Planner<'q>, call: Call<'q>) -> Resu
         margin_ms: range.margin_ms,
         keeps_name: true,
         compute: Box::new(|_, _, _| Out::Float(1.0)),
+        compute_all: None,
         remark: None,
         text_range: range.text_range,
     });

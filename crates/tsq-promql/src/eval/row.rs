@@ -10,6 +10,9 @@ use super::memory::Charge;
 /// and arithmetic cannot make one, so their bits are free to mean "absent" and no second column is needed.
 const ABSENT: f64 = f64::from_bits(STALE_NAN_BITS);
 
+/// Bytes of a label set beside its text: counters and what the allocator adds.
+pub(crate) const LABELS_OVERHEAD: usize = 32;
+
 /// One histogram or none a step.
 pub(crate) type HistogramColumn = Box<[Option<Arc<Histogram>>]>;
 
@@ -38,8 +41,8 @@ impl Row {
         Self { labels, drop_name, values: vec![ABSENT; steps], histograms: None }
     }
 
-    /// A row of floats that has a sample at each step.
-    pub(crate) fn full(labels: Labels, drop_name: bool, values: Vec<f64>) -> Self {
+    /// A row of floats, absent where a column such as [`Row::column`] says so.
+    pub(crate) fn of_column(labels: Labels, drop_name: bool, values: Vec<f64>) -> Self {
         Self { labels, drop_name, values, histograms: None }
     }
 
@@ -78,7 +81,23 @@ impl Row {
 
     /// Whether there is no sample at all.
     pub(crate) fn is_empty(&self) -> bool {
-        !(0..self.steps()).any(|step| self.is_present(step))
+        self.values.iter().all(|&value| is_stale(value)) && self.histograms.iter().flatten().all(Option::is_none)
+    }
+
+    /// Whether any step has a float.
+    pub(crate) fn has_floats(&self) -> bool {
+        self.values.iter().any(|&value| !is_stale(value))
+    }
+
+    /// The floats of all steps; a staleness marker stands where there is none.
+    pub(crate) fn column(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The floats, to be written where there are some. The row must not have histograms.
+    pub(crate) fn column_mut(&mut self) -> &mut [f64] {
+        debug_assert!(self.histograms.is_none(), "a step has a float or a histogram");
+        &mut self.values
     }
 
     /// Whether there may be histograms.
@@ -147,9 +166,10 @@ impl Row {
         true
     }
 
-    /// Bytes it holds, but for labels that the source shares and for a histogram that the step before has too.
+    /// Bytes it holds, but for a histogram that the step before has too. Labels may be shared: they count for each.
     pub(crate) fn bytes(&self) -> usize {
-        let mut bytes = size_of::<Self>() + self.values.len() * size_of::<f64>();
+        let labels = self.labels.as_bytes().len() + LABELS_OVERHEAD;
+        let mut bytes = size_of::<Self>() + labels + self.values.len() * size_of::<f64>();
         if let Some(column) = &self.histograms {
             bytes += column.len() * size_of::<Option<Arc<Histogram>>>();
             let mut last: Option<&Arc<Histogram>> = None;

@@ -41,6 +41,11 @@ impl Points {
         self.times.len() + self.histogram_times.len()
     }
 
+    /// Whether there is nothing but times and floats.
+    pub(crate) fn has_floats_only(&self) -> bool {
+        self.histograms.is_empty() && self.starts.is_empty()
+    }
+
     /// Bytes the samples take.
     pub(crate) fn bytes(&self) -> usize {
         let histograms: usize = self.histograms.iter().map(|histogram| histogram_bytes(histogram) + 16).sum();

@@ -3,21 +3,19 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use tsq_core::{Labels, Matcher, Series, SeriesStream, TimeRange};
 
 use super::context::{Query, Result};
 use super::grid::{Grid, Ranges, Shift};
-use super::operator::{BATCH_SERIES, BoxOperator, Operator};
+use super::memory::Charge;
+use super::operator::{BoxOperator, Operator};
 use super::recorder::{Reads, Recorder};
 use super::row::{Batch, Row, Sample};
-use super::samples::{Points, Reader, Slider, storage_error};
+use super::samples::{Points, Slider, storage_error};
+use super::workers::{ReadRow, Scratch, Workers};
 use crate::ast::TextRange;
-use crate::kernels::{Notes, Out, Window};
-
-/// A batch that takes longer than this is worth splitting over threads.
-const PARALLEL_FROM: Duration = Duration::from_millis(1);
+use crate::kernels::{Frame, Notes, Out, Window};
 
 /// Samples in windows after which a long series asks whether the query is to stop.
 const CHECK_AFTER: usize = 1 << 20;
@@ -32,99 +30,85 @@ pub(crate) struct Selection<'q> {
     stream: Option<Box<dyn SeriesStream + 'q>>,
     /// Where reading is counted for `explain`.
     reads: Option<Arc<Reads>>,
-    is_slow: bool,
-    /// What reads small batches: what it keeps serves the next ones.
-    worker: Box<Worker>,
+    /// The batch after the one that was delivered last, fetched while that one was read.
+    ahead: Option<Result<Fetched<'q>>>,
+    workers: Workers<'q>,
 }
 
-#[derive(Default)]
-struct Worker {
-    reader: Reader,
-    points: Points,
+/// Series that are to be read, and the memory they are charged with.
+struct Fetched<'q> {
+    series: Vec<Series>,
+    _charge: Charge<'q>,
 }
 
 impl<'q> Selection<'q> {
-    /// Series with samples after `after_ms` up to `to_ms`.
+    /// Series with samples after `after_ms` up to `to_ms`, of which rows of so many steps are to be made.
     pub(crate) fn new(
         query: &'q Query<'q>,
         matchers: impl Into<Cow<'q, [Matcher]>>,
-        after_ms: i64,
-        to_ms: i64,
+        (after_ms, to_ms): (i64, i64),
+        steps: usize,
     ) -> Self {
         let range = TimeRange::new(after_ms.saturating_add(1), to_ms);
         let reads = query.recorder.as_ref().and_then(Recorder::reads);
-        let (matchers, worker) = (matchers.into(), Box::default());
-        Self { query, matchers, range, finds_resets: false, stream: None, reads, is_slow: false, worker }
+        let (matchers, workers) = (matchers.into(), Workers::new(query, steps));
+        Self { query, matchers, range, finds_resets: false, stream: None, reads, ahead: None, workers }
     }
 
     /// What a function makes of the next series, in label order; `None` at the end.
     ///
     /// Small batches are read here, larger ones by several threads; the result is the same.
-    fn map(&mut self, read: impl Fn(&mut Worker, &Series) -> Result<Option<Row>> + Sync) -> Result<Option<Vec<Row>>> {
+    fn map(&mut self, read: ReadRow<'_>) -> Result<Option<Vec<Row>>> {
         self.query.check()?;
         if self.stream.is_none() {
             let selected = self.query.source.select(&self.matchers, self.range);
             self.stream = Some(selected.map_err(|error| storage_error(&error))?);
         }
+        let (query, count) = (self.query, self.workers.batch());
         let stream = self.stream.as_mut().expect("it was opened above");
-        let threads = if self.is_slow { self.query.threads.max(1) } else { 1 };
-        let series = stream.next_batch(BATCH_SERIES * threads).map_err(|error| storage_error(&error))?;
-        if series.is_empty() {
+        let mut fetch = || fetch(query, stream.as_mut(), count);
+        let fetched = self.ahead.take().unwrap_or_else(&mut fetch)?;
+        if fetched.series.is_empty() {
             return Ok(None);
         }
-        self.query.counters.series.fetch_add(series.len() as u64, Ordering::Relaxed);
-        let begin = Instant::now();
+        query.counters.series.fetch_add(fetched.series.len() as u64, Ordering::Relaxed);
         let read_ns = self.reads.as_ref().map_or(0, |reads| reads.nanoseconds());
-        let rows = match threads {
-            1 => read_all(&mut self.worker, &series, &read),
-            _ => read_parallel(&series, threads, &read),
-        };
+        let done = self.workers.read(&fetched.series, read, fetch)?;
         if let Some(reads) = &self.reads {
-            reads.share(read_ns, threads);
+            reads.share(read_ns, done.threads);
         }
-        self.is_slow = self.is_slow || begin.elapsed() > PARALLEL_FROM;
-        rows.map(Some)
+        self.ahead = Some(done.fetched);
+        Ok(Some(done.rows))
     }
 
     /// What a function makes of the samples of the next series, staleness markers left out.
     pub(crate) fn map_points(
         &mut self,
-        make: impl Fn(&Labels, &Points) -> Result<Option<Row>> + Sync,
+        steps: usize,
+        make: impl Fn(&mut Scratch, &Labels, &Points) -> Result<Option<Row>> + Sync,
     ) -> Result<Option<Vec<Row>>> {
         let (query, range, finds_resets) = (self.query, self.range, self.finds_resets);
         let reads = self.reads.clone();
-        self.map(|worker, series| {
+        self.map(&|worker, series| {
             worker.reader.read_present(query, series, range, reads.as_deref(), &mut worker.points)?;
             if finds_resets {
                 worker.points.find_resets();
             }
-            let _charge = query.memory.charge(worker.points.bytes())?;
-            if worker.points.len() == 0 { Ok(None) } else { make(series.labels(), &worker.points) }
+            worker.account(range_bytes(steps))?;
+            if worker.points.len() == 0 { Ok(None) } else { make(&mut worker.scratch, series.labels(), &worker.points) }
         })
     }
 }
 
-type ReadRow<'r> = &'r (dyn Fn(&mut Worker, &Series) -> Result<Option<Row>> + Sync);
-
-fn read_all(worker: &mut Worker, series: &[Series], read: ReadRow<'_>) -> Result<Vec<Row>> {
-    series.iter().filter_map(|series| read(worker, series).transpose()).collect()
+/// Bytes of the windows and results of one series.
+fn range_bytes(steps: usize) -> usize {
+    steps.saturating_mul(size_of::<Frame>() + size_of::<f64>())
 }
 
-fn read_parallel(series: &[Series], threads: usize, read: ReadRow<'_>) -> Result<Vec<Row>> {
-    let parts = std::thread::scope(|scope| {
-        let parts = series.chunks(series.len().div_ceil(threads));
-        let workers: Vec<_> =
-            parts.map(|part| scope.spawn(move || read_all(&mut Worker::default(), part, read))).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        workers.into_iter().map(join).collect::<Vec<Result<Vec<Row>>>>()
-    });
-    let mut rows = Vec::with_capacity(series.len());
-    for part in parts {
-        rows.append(&mut part?);
-    }
-    Ok(rows)
+fn fetch<'q>(query: &'q Query<'q>, stream: &mut dyn SeriesStream, count: usize) -> Result<Fetched<'q>> {
+    let series = stream.next_batch(count).map_err(|error| storage_error(&error))?;
+    let bytes = series.iter().map(Series::memory).sum();
+    Ok(Fetched { series, _charge: query.memory.charge(bytes)? })
 }
 
 /// What an instant selector delivers of the sample it finds.
@@ -154,8 +138,8 @@ impl<'q> Select<'q> {
         deliver: Deliver,
     ) -> Self {
         let ranges = Ranges { grid, shift, range_ms: query.lookback_ms };
-        let (after_ms, to_ms) = ranges.hull();
-        Self { query, selection: Selection::new(query, matchers, after_ms, to_ms), grid, shift, deliver }
+        let selection = Selection::new(query, matchers, ranges.hull(), grid.count);
+        Self { query, selection, grid, shift, deliver }
     }
 }
 
@@ -167,19 +151,50 @@ impl<'q> Operator<'q> for Select<'q> {
         let (query, grid, shift, deliver) = (self.query, self.grid, self.shift, self.deliver);
         let (range, finds_resets) = (self.selection.range, self.selection.finds_resets);
         let reads = self.selection.reads.clone();
-        let rows = self.selection.map(|worker, series| {
+        let rows = self.selection.map(&|worker, series| {
             worker.reader.read(query, series, range, reads.as_deref(), &mut worker.points)?;
             if finds_resets {
                 worker.points.find_resets();
             }
-            let _charge = query.memory.charge(worker.points.bytes() + grid.count * size_of::<f64>())?;
+            worker.account(grid.count.saturating_mul(size_of::<f64>()))?;
             let mut row = Row::absent(series.labels().clone(), deliver == Deliver::Time, grid.count);
-            let found =
-                fill_newest(&worker.points, &mut row, query.lookback_ms, |step| shift.apply(grid.time(step)), deliver);
+            let time_of = |step| shift.apply(grid.time(step));
+            let found = if worker.points.histograms.is_empty() {
+                fill_newest_floats(&worker.points, &mut row, query.lookback_ms, time_of, deliver)
+            } else {
+                fill_newest(&worker.points, &mut row, query.lookback_ms, time_of, deliver)
+            };
             Ok(found.then_some(row))
         })?;
         rows.map(|rows| query.batch(rows)).transpose()
     }
+}
+
+/// As [`fill_newest`], for series without histograms.
+fn fill_newest_floats(
+    points: &Points,
+    row: &mut Row,
+    lookback_ms: i64,
+    time_of: impl Fn(usize) -> i64,
+    deliver: Deliver,
+) -> bool {
+    let mut next = 0;
+    let mut found = false;
+    for (step, out) in row.column_mut().iter_mut().enumerate() {
+        let time = time_of(step);
+        while points.times.get(next).is_some_and(|&t| t <= time) {
+            next += 1;
+        }
+        let Some(newest) = next.checked_sub(1) else { continue };
+        if points.times[newest] > time.saturating_sub(lookback_ms) && !tsq_core::is_stale(points.values[newest]) {
+            *out = match deliver {
+                Deliver::Value => points.values[newest],
+                Deliver::Time => points.times[newest] as f64 / 1000.0,
+            };
+            found = true;
+        }
+    }
+    found
 }
 
 /// Puts the newest sample within the lookback at each step; whether there was any.
@@ -228,21 +243,27 @@ pub(crate) enum RangeInput<'q> {
 }
 
 impl<'q> RangeInput<'q> {
-    /// What a function makes of the samples of the next series; `None` at the end.
+    /// What a function makes of the samples of the next series, for so many steps; `None` at the end.
     pub(crate) fn map(
         &mut self,
-        make: impl Fn(&Labels, bool, &Points) -> Result<Option<Row>> + Sync,
+        steps: usize,
+        make: impl Fn(&mut Scratch, &Labels, bool, &Points) -> Result<Option<Row>> + Sync,
     ) -> Result<Option<Vec<Row>>> {
         match self {
-            Self::Selector(selection) => selection.map_points(|labels, points| make(labels, false, points)),
+            Self::Selector(selection) => {
+                selection.map_points(steps, |scratch, labels, points| make(scratch, labels, false, points))
+            }
             Self::Subquery { query, child, grid } => {
                 let Some(batch) = child.next()? else { return Ok(None) };
                 query.check()?;
+                let most = batch.rows.iter().map(Row::bytes).max().unwrap_or(0);
+                let _charge = query.memory.charge((2 * most).saturating_add(range_bytes(steps)))?;
                 let mut points = Points::default();
+                let mut scratch = Scratch::default();
                 let mut rows = Vec::new();
                 for row in batch.rows {
                     points_of(&row, *grid, &mut points);
-                    rows.extend(make(&row.labels, row.drop_name, &points)?);
+                    rows.extend(make(&mut scratch, &row.labels, row.drop_name, &points)?);
                 }
                 Ok(Some(rows))
             }
@@ -271,6 +292,9 @@ fn points_of(row: &Row, grid: Grid, points: &mut Points) {
 /// What a function makes of the window of a step.
 pub(crate) type Compute<'q> = dyn Fn(usize, &Window<'_>, &mut Notes) -> Out + Sync + 'q;
 
+/// What a function makes of all windows of a series of floats: one result a step, where there is one.
+pub(crate) type ComputeAll<'q> = dyn Fn(&Points, &[Frame], &mut Notes, &mut [f64]) + Sync + 'q;
+
 /// A function over the range behind each step.
 pub(crate) struct RangeCall<'q> {
     pub query: &'q Query<'q>,
@@ -280,8 +304,10 @@ pub(crate) struct RangeCall<'q> {
     pub margin_ms: (i64, i64),
     pub keeps_name: bool,
     pub compute: Box<Compute<'q>>,
-    /// Called for each series that gave a result, to say what its labels alone tell.
-    pub remark: Option<fn(&Labels, &Row, &mut Notes)>,
+    /// Does the same as `compute` for series that only have floats and no start times, if there is no margin.
+    pub compute_all: Option<Box<ComputeAll<'q>>>,
+    /// Says what the name and type of a metric alone tell. Called when they made floats, once as long as they stay.
+    pub remark: Option<fn(&Labels, &mut Notes)>,
     /// Where the range stands in the query text.
     pub text_range: TextRange,
 }
@@ -289,42 +315,85 @@ pub(crate) struct RangeCall<'q> {
 impl<'q> Operator<'q> for RangeCall<'q> {
     fn next(&mut self) -> Result<Option<Batch<'q>>> {
         let (query, ranges, keeps_name) = (self.query, self.ranges, self.keeps_name);
-        if ranges.grid.count == 0 {
+        let steps = ranges.grid.count;
+        if steps == 0 {
             return Ok(None);
         }
-        let (compute, margin_ms) = (&self.compute, self.margin_ms);
-        let (remark, text_range) = (self.remark, self.text_range);
-        let rows = self.input.map(|labels, drop_name, points| {
-            let _charge = query.memory.charge(ranges.grid.count * size_of::<f64>())?;
-            let mut row = Row::absent(labels.clone(), drop_name || !keeps_name, ranges.grid.count);
+        let (windows, compute_all) = (Windows { query, ranges, margin_ms: self.margin_ms }, &self.compute_all);
+        let (compute, remark, text_range) = (&self.compute, self.remark, self.text_range);
+        let rows = self.input.map(steps, |scratch, labels, drop_name, points| {
+            let mut row = Row::absent(labels.clone(), drop_name || !keeps_name, steps);
             let mut notes = Notes::default();
-            let mut slider = Slider::default();
-            let (mut found, mut looked_at) = (false, 0);
-            for step in 0..ranges.grid.count {
-                let (start, end) = ranges.bounds(step);
-                let wider = (start.saturating_sub(margin_ms.0), end.saturating_add(margin_ms.1));
-                let window = slider.slide(points, (start, end), wider, ranges.grid.time(step));
-                if window.values.is_empty() && window.histograms.is_empty() {
-                    continue;
+            let found = match compute_all {
+                Some(compute_all) if points.has_floats_only() => {
+                    windows.frames(points, &mut scratch.frames);
+                    compute_all(points, &scratch.frames, &mut notes, row.column_mut());
+                    !row.is_empty()
                 }
-                looked_at += window.values.len() + window.histograms.len();
-                if looked_at > CHECK_AFTER {
-                    query.check()?;
-                    looked_at = 0;
-                }
-                match compute(step, &window, &mut notes) {
-                    Out::None => continue,
-                    Out::Float(value) => row.set_float(step, value),
-                    Out::Histogram(histogram) => row.set_histogram(step, (*histogram).into()),
-                }
-                found = true;
+                _ => windows.each(points, compute.as_ref(), &mut row, &mut notes)?,
+            };
+            if let Some(remark) = remark.filter(|_| row.has_floats() && scratch.is_new_metric(labels)) {
+                remark(labels, &mut notes);
             }
-            if let (true, Some(remark)) = (found, remark) {
-                remark(labels, &row, &mut notes);
+            if !notes.is_empty() {
+                query.annotate(&mut notes, labels.metric_name(), text_range);
             }
-            query.annotate(&mut notes, labels.metric_name(), text_range);
             Ok(found.then_some(row))
         })?;
         rows.map(|rows| query.batch(rows)).transpose()
+    }
+}
+
+/// The windows behind the steps of a grid.
+#[derive(Clone, Copy)]
+struct Windows<'q> {
+    query: &'q Query<'q>,
+    ranges: Ranges,
+    margin_ms: (i64, i64),
+}
+
+impl Windows<'_> {
+    /// Computes window by window; whether there was any result.
+    fn each(&self, points: &Points, compute: &Compute<'_>, row: &mut Row, notes: &mut Notes) -> Result<bool> {
+        let mut slider = Slider::default();
+        let (mut found, mut looked_at) = (false, 0);
+        for step in 0..self.ranges.grid.count {
+            let (start, end) = self.ranges.bounds(step);
+            let wider = (start.saturating_sub(self.margin_ms.0), end.saturating_add(self.margin_ms.1));
+            let window = slider.slide(points, (start, end), wider, self.ranges.grid.time(step));
+            if window.values.is_empty() && window.histograms.is_empty() {
+                continue;
+            }
+            looked_at += window.values.len() + window.histograms.len();
+            if looked_at > CHECK_AFTER {
+                self.query.check()?;
+                looked_at = 0;
+            }
+            match compute(step, &window, notes) {
+                Out::None => continue,
+                Out::Float(value) => row.set_float(step, value),
+                Out::Histogram(histogram) => row.set_histogram(step, (*histogram).into()),
+            }
+            found = true;
+        }
+        Ok(found)
+    }
+
+    /// Finds the floats of each window.
+    fn frames(&self, points: &Points, frames: &mut Vec<Frame>) {
+        let times = points.times.as_slice();
+        let (mut first, mut last) = (0, 0);
+        frames.clear();
+        frames.extend((0..self.ranges.grid.count).map(|step| {
+            let (start_ms, end_ms) = self.ranges.bounds(step);
+            while times.get(first).is_some_and(|&time| time <= start_ms) {
+                first += 1;
+            }
+            last = first.max(last);
+            while times.get(last).is_some_and(|&time| time <= end_ms) {
+                last += 1;
+            }
+            Frame { first, end: last, start_ms, end_ms }
+        }));
     }
 }

@@ -19,6 +19,16 @@ pub(crate) struct FloatMean {
 }
 
 impl FloatMean {
+    /// The mean of `count` values, at least one, that have a finite sum.
+    pub(crate) fn of_sum(total: Kahan, count: f64) -> Self {
+        Self { total, count, incremental: false }
+    }
+
+    /// Whether there is no value.
+    pub(crate) fn is_empty(self) -> bool {
+        self.count == 0.0
+    }
+
     /// Adds a value.
     pub(crate) fn add(&mut self, value: f64) {
         self.count += 1.0;
@@ -299,23 +309,62 @@ impl StdVar {
     }
 }
 
-/// The variance of the values of one series, compensated, for `stdvar_over_time`. NaN of nothing.
-pub(crate) fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut squares) = (Kahan::default(), Kahan::default());
-    let mut count = 0.0;
-    for &value in values {
-        count += 1.0;
-        let delta = value - mean.value();
-        mean.add(delta / count);
-        squares.add(delta * (value - mean.value()));
+/// Count, mean and squared distances of values of one series, compensated, for `stdvar_over_time`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    count: f64,
+    mean: Kahan,
+    squares: Kahan,
+}
+
+impl Moments {
+    /// Adds a value.
+    pub(crate) fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let delta = value - self.mean.value();
+        self.mean.add(delta / self.count);
+        self.squares.add(delta * (value - self.mean.value()));
     }
-    squares.value() / count
+
+    /// Adds what others add up to. The mean is left as it is: it is of no use afterwards.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.count == 0.0 || other.count == 0.0 {
+            *self = if self.count == 0.0 { other } else { *self };
+            return;
+        }
+        let count = self.count + other.count;
+        let delta = (other.mean.sum - self.mean.sum) + (other.mean.rest - self.mean.rest);
+        self.squares.merge(other.squares);
+        self.squares.add(delta * delta * (self.count * other.count / count));
+        self.count = count;
+    }
+
+    /// The variance of all values. NaN of nothing.
+    pub(crate) fn variance(self) -> f64 {
+        self.squares.value() / self.count
+    }
+}
+
+/// The variance of the values of one series, compensated. NaN of nothing.
+pub(crate) fn variance(values: &[f64]) -> f64 {
+    let mut moments = Moments::default();
+    values.iter().for_each(|&value| moments.add(value));
+    moments.variance()
 }
 
 /// The `phi`-quantile, interpolated between the two nearest values; reorders `values`. NaN values are the smallest. -Inf
 /// for `phi` below 0, +Inf above 1; NaN for a NaN `phi` or no values.
 pub(crate) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || phi.is_nan() {
+    quantile_of(phi, values.len(), |lower| {
+        let (_, &mut low, above) = values.select_nth_unstable_by(lower, nan_first);
+        (low, above.iter().copied().min_by(nan_first).unwrap_or(low))
+    })
+}
+
+/// The `phi`-quantile of `count` values. `neighbours` gives the value with so many others below it and the next one,
+/// which is not looked at where there is none.
+pub(crate) fn quantile_of(phi: f64, count: usize, neighbours: impl FnOnce(usize) -> (f64, f64)) -> f64 {
+    if count == 0 || phi.is_nan() {
         return f64::NAN;
     }
     if phi < 0.0 {
@@ -324,12 +373,12 @@ pub(crate) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     if phi > 1.0 {
         return f64::INFINITY;
     }
-    let last = values.len() - 1;
+    let last = count - 1;
     let rank = phi * last as f64;
     let weight = rank - rank.floor();
     let lower = (rank.floor() as usize).min(last);
-    let (_, &mut low, above) = values.select_nth_unstable_by(lower, nan_first);
-    let high = above.iter().copied().min_by(nan_first).unwrap_or(low);
+    let (low, high) = neighbours(lower);
+    let high = if lower == last { low } else { high };
     low * (1.0 - weight) + high * weight
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod aggregate;
 pub(crate) mod binary;
 pub(crate) mod calendar;
 pub(crate) mod classic;
+pub(crate) mod columns;
 mod extended;
 pub(crate) mod histogram;
 pub(crate) mod kahan;
@@ -14,6 +15,7 @@ pub(crate) mod math;
 mod note;
 mod over_time;
 mod rate;
+mod sweep;
 mod trend;
 mod window_functions;
 
@@ -26,6 +28,7 @@ use tsq_core::Histogram;
 
 pub(crate) use extended::{extended_floats, smoothed_instant};
 pub(crate) use note::{HistogramOperation, Note, Notes, Severity};
+pub(crate) use sweep::{Frame, Sweep};
 pub(crate) use trend::check_smoothing_factors;
 pub(crate) use window_functions::{WINDOW_FUNCTIONS, WindowFunction};
 

@@ -83,12 +83,12 @@ pub(crate) fn max(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
 
 /// `ts_of_min_over_time`: the last time the minimum was seen.
 pub(crate) fn ts_of_min(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
-    time_of_extreme(window, notes, |value, best| value <= best)
+    of_floats(window, notes, |values| time_of_extreme(window.times, values, |value, best| value <= best))
 }
 
 /// `ts_of_max_over_time`: the last time the maximum was seen.
 pub(crate) fn ts_of_max(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
-    time_of_extreme(window, notes, |value, best| value >= best)
+    of_floats(window, notes, |values| time_of_extreme(window.times, values, |value, best| value >= best))
 }
 
 /// `stddev_over_time`
@@ -112,15 +112,18 @@ pub(crate) fn quantile(window: &Window<'_>, args: &[f64], notes: &mut Notes) -> 
 
 /// `mad_over_time`: the median of the distances to the median. NaN if a value is.
 pub(crate) fn mad(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
-    of_floats(window, notes, |values| {
-        if values.iter().any(|value| value.is_nan()) {
-            return f64::NAN;
-        }
-        let mut values = values.to_vec();
-        let median = aggregate::quantile(0.5, &mut values);
-        values.iter_mut().for_each(|value| *value = (*value - median).abs());
-        aggregate::quantile(0.5, &mut values)
-    })
+    of_floats(window, notes, median_distance)
+}
+
+/// The median of the distances to the median. NaN if a value is.
+pub(super) fn median_distance(values: &[f64]) -> f64 {
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
+    let mut values = values.to_vec();
+    let median = aggregate::quantile(0.5, &mut values);
+    values.iter_mut().for_each(|value| *value = (*value - median).abs());
+    aggregate::quantile(0.5, &mut values)
 }
 
 /// A function that leaves out histograms, and says so if there are floats too.
@@ -142,16 +145,15 @@ pub(super) fn note_mixed(window: &Window<'_>, notes: &mut Notes) -> bool {
     window.is_mixed()
 }
 
-fn time_of_extreme(window: &Window<'_>, notes: &mut Notes, is_better: fn(f64, f64) -> bool) -> Out {
-    of_floats(window, notes, |values| {
-        let mut best = (values[0], window.times[0]);
-        for (&value, &time) in values.iter().zip(window.times) {
-            if is_better(value, best.0) || best.0.is_nan() {
-                best = (value, time);
-            }
+/// When the best of some values was seen last, in seconds.
+pub(super) fn time_of_extreme(times: &[i64], values: &[f64], is_better: fn(f64, f64) -> bool) -> f64 {
+    let mut best = (values[0], times[0]);
+    for (&value, &time) in values.iter().zip(times) {
+        if is_better(value, best.0) || best.0.is_nan() {
+            best = (value, time);
         }
-        best.1 as f64 / 1000.0
-    })
+    }
+    best.1 as f64 / 1000.0
 }
 
 fn seconds(time_ms: Option<&i64>) -> Out {

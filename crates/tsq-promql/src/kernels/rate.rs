@@ -63,10 +63,15 @@ pub(crate) fn resets(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
 /// `changes`: from one sample to the next; NaN equals NaN.
 pub(crate) fn changes(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
     count_pairs(window, |before, after| match (before, after) {
-        (Sample::Float(before), Sample::Float(after)) => before != after && !(before.is_nan() && after.is_nan()),
+        (Sample::Float(before), Sample::Float(after)) => has_changed(before, after),
         (Sample::Histogram(before), Sample::Histogram(after)) => !histogram::equal(before, after),
         _ => true,
     })
+}
+
+/// Whether two floats differ; NaN equals NaN.
+pub(super) fn has_changed(before: f64, after: f64) -> bool {
+    before != after && !(before.is_nan() && after.is_nan())
 }
 
 /// The difference between the last and the first sample, resets made up for, extended to the whole range.
@@ -84,11 +89,16 @@ fn extrapolated(window: &Window<'_>, what: Move, notes: &mut Notes) -> Out {
         histogram::scale(&mut result, span.factor(window, start.as_ref(), what));
         Out::Histogram(Box::new(result))
     } else {
-        let values = window.values;
-        let result = float_move(values, what.is_counter());
-        let start = what.is_counter().then_some(Start { value: values[0], increase: result });
-        Out::Float(result * span.factor(window, start.as_ref(), what))
+        Out::Float(extrapolate(window, float_move(window.values, what.is_counter()), what))
     }
+}
+
+/// The change between the first and the last of at least two floats, extended to the whole range.
+pub(super) fn extrapolate(window: &Window<'_>, change: f64, what: Move) -> f64 {
+    let &[first_ms, .., last_ms] = window.times else { return f64::NAN };
+    let span = Span { first_ms, last_ms, intervals: (window.times.len() - 1) as f64 };
+    let start = what.is_counter().then_some(Start { value: window.values[0], increase: change });
+    change * span.factor(window, start.as_ref(), what)
 }
 
 /// The time between the first and the last sample.
