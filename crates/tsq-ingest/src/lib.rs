@@ -1,6 +1,7 @@
 //! Wire and file formats of tsq: bytes in, batches out. No sockets, no clock.
 //!
 //! * [`remote_write`]: Prometheus remote write 1.0 and 2.0, decoded straight from the protobuf bytes.
+//! * [`remote_read`]: Prometheus remote read: requests, and both forms of answers.
 //! * [`text`]: Prometheus text and OpenMetrics, as scraped, pushed, or dumped into files.
 //! * [`csv`], [`jsonl`], [`tsr`]: the other file formats of import and export.
 //! * [`FORMATS`]: all file formats behind the two traits [`Importer`] and [`Exporter`].
@@ -14,6 +15,8 @@ pub mod jsonl;
 mod lines;
 mod number;
 mod pending;
+mod protobuf;
+pub mod remote_read;
 pub mod remote_write;
 pub mod text;
 pub mod tsr;

@@ -3,8 +3,8 @@
 use tsq_core::{Batch, Exemplar, Histogram, Kind, Labels, LabelsBuilder, RejectReason, Rejection};
 
 use super::histogram::RawHistogram;
-use super::wire::{BYTES, FIXED64, Reader, VARINT, key};
 use crate::error::DecodeError;
+use crate::protobuf::{FIXED64, Reader, VARINT, key};
 
 /// How much memory one decoded request may take, in bytes. A body of tiny messages takes many times its own size once
 /// decoded; the largest request of real senders (32 MiB of series with a sample each) takes about 100 MB.
@@ -47,11 +47,11 @@ impl Counts {
 
 /// Counts the memory that a request takes while it is decoded.
 #[derive(Debug, Default)]
-pub(super) struct Budget(usize);
+pub(crate) struct Budget(usize);
 
 impl Budget {
     #[inline]
-    pub(super) fn charge(&mut self, bytes: usize, offset: usize) -> Result<(), DecodeError> {
+    pub(crate) fn charge(&mut self, bytes: usize, offset: usize) -> Result<(), DecodeError> {
         self.0 = self.0.saturating_add(bytes);
         if self.0 <= DECODED_BYTES_MAX {
             return Ok(());
@@ -124,7 +124,7 @@ impl<'a> Parts<'a> {
 
 /// Time and value, and the start time if the version has any.
 #[inline]
-fn decode_sample(mut message: Reader<'_>, has_start: bool) -> Result<((i64, f64), i64), DecodeError> {
+pub(crate) fn decode_sample(mut message: Reader<'_>, has_start: bool) -> Result<((i64, f64), i64), DecodeError> {
     const VALUE: u32 = key(1, FIXED64);
     const TIMESTAMP: u32 = key(2, VARINT);
     const START: u32 = key(3, VARINT);
@@ -296,9 +296,4 @@ pub(super) fn shown(labels: Result<Labels, tsq_core::Error>) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
-}
-
-/// Key of a field holding a message or bytes, for the versions' own fields.
-pub(super) const fn bytes_key(field: u32) -> u32 {
-    key(field, BYTES)
 }

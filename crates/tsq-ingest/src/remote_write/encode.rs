@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use tsq_core::{Exemplar, Histogram, Labels, Metadata, Span};
 
-use super::decode::{METRIC_TYPES, bytes_key};
-use super::wire::{FIXED64, VARINT, key};
+use super::decode::METRIC_TYPES;
+use crate::protobuf::{VARINT, Writer, key, zigzag};
+use crate::remote_read::has_integer_counts;
 
 /// A request to encode.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,7 +110,7 @@ fn metric_type(metadata: &Metadata) -> u64 {
     METRIC_TYPES.iter().position(|name| *name == metadata.metric_type).unwrap_or(0) as u64
 }
 
-fn put_labels(out: &mut Writer, labels: &Labels) {
+pub(crate) fn put_labels(out: &mut Writer, labels: &Labels) {
     for (name, value) in labels.iter() {
         out.message(1, |out| {
             out.bytes(1, name.as_bytes());
@@ -130,11 +131,15 @@ fn put_references(out: &mut Writer, labels: &Labels, symbols: &mut Symbols) {
 fn put_samples(out: &mut Writer, field: u32, series: &TimeSeries, starts: &[i64]) {
     for (index, &(time_ms, value)) in series.samples.iter().enumerate() {
         out.message(field, |out| {
-            out.double(1, value);
-            out.varint(2, time_ms as u64);
+            put_sample(out, time_ms, value);
             out.varint(3, starts.get(index).map_or(0, |start| *start as u64));
         });
     }
+}
+
+pub(crate) fn put_sample(out: &mut Writer, time_ms: i64, value: f64) {
+    out.double(1, value);
+    out.varint(2, time_ms as u64);
 }
 
 /// The value and the time, which have the same numbers in both versions.
@@ -152,8 +157,9 @@ fn put_histograms(out: &mut Writer, field: u32, series: &TimeSeries, starts: &[i
     }
 }
 
-fn put_histogram(out: &mut Writer, time_ms: i64, h: &Histogram) {
-    if h.integer {
+pub(crate) fn put_histogram(out: &mut Writer, time_ms: i64, h: &Histogram) {
+    let integer = has_integer_counts(h);
+    if integer {
         // Zero too: the count's type is what says that this is an integer histogram.
         out.raw_varint(u64::from(key(1, VARINT)));
         out.raw_varint(h.count as u64);
@@ -165,8 +171,8 @@ fn put_histogram(out: &mut Writer, time_ms: i64, h: &Histogram) {
     out.double(3, h.sum);
     out.varint(4, zigzag(i64::from(h.schema)));
     out.double(5, h.zero_threshold);
-    put_side(out, 8, &h.negative_spans, &h.negative, h.integer);
-    put_side(out, 11, &h.positive_spans, &h.positive, h.integer);
+    put_side(out, 8, &h.negative_spans, &h.negative, integer);
+    put_side(out, 11, &h.positive_spans, &h.positive, integer);
     out.varint(14, h.reset_hint as u64);
     out.varint(15, time_ms as u64);
     if !h.custom_values.is_empty() {
@@ -197,10 +203,6 @@ fn put_side(out: &mut Writer, field: u32, spans: &[Span], counts: &[f64], intege
     });
 }
 
-fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
-}
-
 /// Strings of a 2.0 request, each once.
 #[derive(Debug, Default)]
 struct Symbols {
@@ -217,53 +219,5 @@ impl Symbols {
         self.list.push(symbol.to_owned());
         self.index.insert(symbol.to_owned(), reference);
         reference
-    }
-}
-
-/// Appends protobuf fields; fields with their default value are left out, as proto3 does.
-#[derive(Debug, Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn raw_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn varint(&mut self, field: u32, value: u64) {
-        if value != 0 {
-            self.raw_varint(u64::from(key(field, VARINT)));
-            self.raw_varint(value);
-        }
-    }
-
-    fn raw_double(&mut self, field: u32, value: f64) {
-        self.raw_varint(u64::from(key(field, FIXED64)));
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    fn double(&mut self, field: u32, value: f64) {
-        if value.to_bits() != 0 {
-            self.raw_double(field, value);
-        }
-    }
-
-    fn doubles(&mut self, values: &[f64]) {
-        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    }
-
-    fn bytes(&mut self, field: u32, bytes: &[u8]) {
-        self.raw_varint(u64::from(bytes_key(field)));
-        self.raw_varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn message(&mut self, field: u32, fill: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        fill(&mut inner);
-        self.bytes(field, &inner.0);
     }
 }

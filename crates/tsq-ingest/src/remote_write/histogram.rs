@@ -2,9 +2,9 @@
 
 use tsq_core::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};
 
-use super::decode::{Budget, bytes_key};
-use super::wire::{FIXED64, Reader, VARINT, key};
+use super::decode::Budget;
 use crate::error::DecodeError;
+use crate::protobuf::{FIXED64, Reader, VARINT, bytes_key, key};
 
 /// Largest integer count that a float holds exactly.
 const EXACT_MAX: u64 = 1 << 53;
@@ -56,10 +56,10 @@ fn note(fault: &mut Option<String>, message: impl FnOnce() -> String) {
 
 /// A histogram message, read but not yet known to be consistent.
 #[derive(Debug)]
-pub(super) struct RawHistogram {
-    pub(super) time_ms: i64,
+pub(crate) struct RawHistogram {
+    pub(crate) time_ms: i64,
     /// 0 when it is unknown.
-    pub(super) start_ms: i64,
+    pub(crate) start_ms: i64,
     has_start: bool,
     count: Count,
     zero_count: Count,
@@ -101,7 +101,7 @@ const KNOWN: u32 = 0x1_fffe;
 const KNOWN_WITH_START: u32 = 0x3_fffe;
 
 impl RawHistogram {
-    pub(super) fn decode(mut message: Reader<'_>, budget: &mut Budget, has_start: bool) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(mut message: Reader<'_>, budget: &mut Budget, has_start: bool) -> Result<Self, DecodeError> {
         let mut raw = Self {
             time_ms: 0,
             start_ms: 0,
@@ -152,7 +152,7 @@ impl RawHistogram {
     }
 
     /// The histogram, if it is consistent; else what is wrong with it.
-    pub(super) fn finish(self) -> Result<Histogram, String> {
+    pub(crate) fn finish(self) -> Result<Histogram, String> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }

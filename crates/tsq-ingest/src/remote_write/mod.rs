@@ -21,11 +21,14 @@ mod encode;
 mod histogram;
 mod v1;
 mod v2;
-mod wire;
 
+pub(crate) use decode::{Budget, decode_sample};
 pub use decode::{Counts, DECODED_BYTES_MAX};
 pub use encode::{TimeSeries, WriteRequest, encode_v1, encode_v2};
+pub(crate) use encode::{put_histogram, put_labels, put_sample};
+pub(crate) use histogram::RawHistogram;
 pub use v1::{V1Labels, decode_v1};
+pub(crate) use v1::{decode_label, push_label};
 pub use v2::{V2Labels, decode_v2};
 
 use crate::error::DecodeError;

@@ -2,9 +2,9 @@
 
 use tsq_core::{Batch, Error, LabelSource, LabelsBuilder, METRIC_NAME, Metadata, RejectReason};
 
-use super::decode::{Budget, Counts, Decoder, Dialect, ExemplarFault, Parts, bytes_key, metric_type, shown};
-use super::wire::{Reader, VARINT, key, utf8};
+use super::decode::{Budget, Counts, Decoder, Dialect, ExemplarFault, Parts, metric_type, shown};
 use crate::error::DecodeError;
+use crate::protobuf::{Reader, VARINT, bytes_key, key, utf8};
 
 /// Keeps the keys of this form apart from those of other forms of label bytes.
 const KEY_TAG: u128 = 0x7d1c_5a0e_93b4_42f1_b8e6_0d97_2fa3_7765;
@@ -157,7 +157,7 @@ fn decode_metadata(mut message: Reader<'_>) -> Result<Result<Metadata, String>, 
 }
 
 /// The labels of one `Label` message.
-fn decode_label<'a>(mut message: Reader<'a>) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
+pub(crate) fn decode_label<'a>(mut message: Reader<'a>) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
     const NAME: u32 = bytes_key(1);
     const VALUE: u32 = bytes_key(2);
     let (mut name, mut value) = (&[][..], &[][..]);
@@ -197,7 +197,7 @@ fn not_labels(error: &DecodeError) -> Error {
 }
 
 /// Checks one label and adds it.
-pub(super) fn push_label<'a>(name: &'a [u8], value: &[u8], out: &mut LabelsBuilder) -> tsq_core::Result<&'a str> {
+pub(crate) fn push_label<'a>(name: &'a [u8], value: &[u8], out: &mut LabelsBuilder) -> tsq_core::Result<&'a str> {
     const LEN_MAX: usize = 16 << 20;
     if name.len() > LEN_MAX || value.len() > LEN_MAX {
         let len = name.len().max(value.len());

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use tsq_core::{Batch, Error, LabelSource, LabelsBuilder, METRIC_NAME, Metadata, RejectReason};
 
-use super::decode::{Counts, Decoder, Dialect, ExemplarFault, Parts, bytes_key, metric_type, shown};
+use super::decode::{Counts, Decoder, Dialect, ExemplarFault, Parts, metric_type, shown};
 use super::v1::{push_label, require_name};
-use super::wire::{Reader, VARINT, key, utf8};
 use crate::error::DecodeError;
+use crate::protobuf::{Reader, VARINT, bytes_key, key, utf8};
 
 /// Keeps the keys of this form apart from those of other forms of label bytes.
 const KEY_TAG: u128 = 0x31e9_aa57_c06d_4b18_94f2_7be0_d35c_1829;

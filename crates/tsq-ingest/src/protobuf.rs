@@ -1,50 +1,55 @@
-//! Reading protobuf messages in place. Offsets in errors are those of the whole body.
+//! Protobuf messages, read in place and written. Offsets in errors are those of the whole body.
 
 use crate::error::DecodeError;
 
 /// Wire type of a field, the low three bits of its key.
-pub(super) const VARINT: u32 = 0;
-pub(super) const FIXED64: u32 = 1;
-pub(super) const BYTES: u32 = 2;
-pub(super) const FIXED32: u32 = 5;
+pub(crate) const VARINT: u32 = 0;
+pub(crate) const FIXED64: u32 = 1;
+pub(crate) const BYTES: u32 = 2;
+pub(crate) const FIXED32: u32 = 5;
 
 /// The key of a field.
-pub(super) const fn key(field: u32, wire_type: u32) -> u32 {
+pub(crate) const fn key(field: u32, wire_type: u32) -> u32 {
     field << 3 | wire_type
+}
+
+/// The key of a field that holds a message or bytes.
+pub(crate) const fn bytes_key(field: u32) -> u32 {
+    key(field, BYTES)
 }
 
 /// A message inside of a body: `buf` ends where the message ends, `pos` is where reading goes on.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     buf: &'a [u8],
     pos: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { buf: body, pos: 0 }
     }
 
     /// Offset of the next byte in the body.
     #[inline]
-    pub(super) fn pos(&self) -> usize {
+    pub(crate) fn pos(&self) -> usize {
         self.pos
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pos >= self.buf.len()
     }
 
     /// The bytes of the body from `start` up to the next byte to read.
     #[inline]
-    pub(super) fn since(&self, start: usize) -> &'a [u8] {
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.buf[start..self.pos]
     }
 
     /// The key of the next field, or `None` at the end of the message.
     #[inline]
-    pub(super) fn key(&mut self) -> Result<Option<u32>, DecodeError> {
+    pub(crate) fn key(&mut self) -> Result<Option<u32>, DecodeError> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -58,7 +63,7 @@ impl<'a> Reader<'a> {
 
     // Nearly all keys and lengths take one byte: that path goes into the callers.
     #[inline(always)]
-    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.buf.get(self.pos) {
             Some(&byte) if byte < 0x80 => {
                 self.pos += 1;
@@ -88,7 +93,7 @@ impl<'a> Reader<'a> {
 
     /// The varints of a packed field. Those of one and two bytes are read in a tight loop.
     #[inline]
-    pub(super) fn packed_varints(&mut self, mut each: impl FnMut(u64)) -> Result<(), DecodeError> {
+    pub(crate) fn packed_varints(&mut self, mut each: impl FnMut(u64)) -> Result<(), DecodeError> {
         let mut packed = self.message()?;
         loop {
             match packed.buf.get(packed.pos..).unwrap_or_default() {
@@ -107,13 +112,12 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn zigzag(&mut self) -> Result<i64, DecodeError> {
-        let value = self.varint()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {
+        Ok(unzigzag(self.varint()?))
     }
 
     #[inline]
-    pub(super) fn fixed64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn fixed64(&mut self) -> Result<u64, DecodeError> {
         let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk) else {
             return Err(self.ends_early(8));
         };
@@ -122,20 +126,25 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn double(&mut self) -> Result<f64, DecodeError> {
+    pub(crate) fn double(&mut self) -> Result<f64, DecodeError> {
         Ok(f64::from_bits(self.fixed64()?))
     }
 
     #[inline]
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let message = self.message()?;
-        Ok(&message.buf[message.pos..])
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        Ok(self.message()?.rest())
     }
 
     /// The next length-delimited field as a message of its own.
     #[inline]
-    pub(super) fn message(&mut self) -> Result<Self, DecodeError> {
+    pub(crate) fn message(&mut self) -> Result<Self, DecodeError> {
         let len = self.varint()?;
+        self.sub_message(len)
+    }
+
+    /// The next `len` bytes as a message of their own.
+    #[inline]
+    pub(crate) fn sub_message(&mut self, len: u64) -> Result<Self, DecodeError> {
         let left = self.buf.len() - self.pos;
         if len > left as u64 {
             return Err(self.ends_early(len));
@@ -143,6 +152,11 @@ impl<'a> Reader<'a> {
         let message = Self { buf: &self.buf[..self.pos + len as usize], pos: self.pos };
         self.pos += len as usize;
         Ok(message)
+    }
+
+    /// The bytes that are left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.buf[self.pos..]
     }
 
     #[cold]
@@ -154,7 +168,7 @@ impl<'a> Reader<'a> {
     /// Skips the value of a field that the caller has no use for. `known` has the bit of each field number that the
     /// message defines: one of those here has a wire type it must not have.
     #[inline(never)]
-    pub(super) fn skip(&mut self, key: u32, known: u32) -> Result<(), DecodeError> {
+    pub(crate) fn skip(&mut self, key: u32, known: u32) -> Result<(), DecodeError> {
         let (field, wire_type) = (key >> 3, key & 7);
         if field < 32 && known & 1 << field != 0 {
             let message = format!("field {field} has the unexpected wire type {wire_type}");
@@ -175,11 +189,102 @@ impl<'a> Reader<'a> {
 }
 
 /// A string field. `what` names it in the error.
-pub(super) fn utf8<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
+pub(crate) fn utf8<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     std::str::from_utf8(bytes).map_err(|error| {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
         format!("{what} {text:?} is not valid UTF-8 at its byte {}", error.valid_up_to())
     })
+}
+
+/// A signed number as `sint32` and `sint64` fields hold it.
+pub(crate) fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+/// The signed number behind what [`zigzag`] gives.
+#[inline]
+pub(crate) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// Appends protobuf fields; fields with their default value are left out, as proto3 does.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(pub(crate) Vec<u8>);
+
+impl Writer {
+    pub(crate) fn raw_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    pub(crate) fn varint(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.raw_varint(u64::from(key(field, VARINT)));
+            self.raw_varint(value);
+        }
+    }
+
+    pub(crate) fn raw_double(&mut self, field: u32, value: f64) {
+        self.raw_varint(u64::from(key(field, FIXED64)));
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn double(&mut self, field: u32, value: f64) {
+        if value.to_bits() != 0 {
+            self.raw_double(field, value);
+        }
+    }
+
+    pub(crate) fn doubles(&mut self, values: &[f64]) {
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        self.raw_varint(u64::from(bytes_key(field)));
+        self.raw_varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn message(&mut self, field: u32, fill: impl FnOnce(&mut Self)) {
+        let open = self.open(field);
+        fill(self);
+        self.close(open);
+    }
+
+    /// Begins a message; what is written until [`Writer::close`] belongs to it.
+    pub(crate) fn open(&mut self, field: u32) -> OpenMessage {
+        self.raw_varint(u64::from(bytes_key(field)));
+        // Room for the length of a short message.
+        self.0.push(0);
+        OpenMessage { start: self.0.len() }
+    }
+
+    /// Ends a message. The last one begun ends first.
+    pub(crate) fn close(&mut self, open: OpenMessage) {
+        let mut len = self.0.len() - open.start;
+        if len < 0x80 {
+            self.0[open.start - 1] = len as u8;
+            return;
+        }
+        let (mut bytes, mut count) = ([0; 10], 0);
+        while len > 0 {
+            bytes[count] = len as u8 | 0x80;
+            len >>= 7;
+            count += 1;
+        }
+        bytes[count - 1] &= 0x7f;
+        self.0.splice(open.start - 1..open.start, bytes[..count].iter().copied());
+    }
+}
+
+/// Where a message begins that is being written.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct OpenMessage {
+    start: usize,
 }
 
 #[cfg(test)]
@@ -224,5 +329,23 @@ mod tests {
         }
         assert!(Reader::new(b"").skip(key(1, FIXED64), 1 << 1).unwrap_err().message().contains("wire type 1"));
         assert!(Reader::new(b"").skip(key(9, 3), 0).is_err());
+    }
+
+    #[test]
+    fn messages_of_any_length_are_read_back() {
+        for len in [0, 1, 127, 128, 300, 20_000] {
+            let mut out = Writer::default();
+            out.message(3, |out| out.message(2, |out| out.bytes(1, &vec![7; len])));
+            out.varint(4, 9);
+            let mut reader = Reader::new(&out.0);
+            assert_eq!(reader.key().unwrap(), Some(bytes_key(3)));
+            let mut inner = reader.message().unwrap();
+            assert_eq!(inner.key().unwrap(), Some(bytes_key(2)));
+            let mut innermost = inner.message().unwrap();
+            assert_eq!(innermost.key().unwrap(), Some(bytes_key(1)));
+            assert_eq!(innermost.bytes().unwrap(), vec![7; len], "{len}");
+            assert!(inner.is_empty() && innermost.is_empty());
+            assert_eq!(reader.key().unwrap(), Some(key(4, VARINT)));
+        }
     }
 }
