@@ -173,6 +173,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
         set: |config, text| put(&mut config.engine.total_bytes, parse_bytes(text)),
     },
     Setting {
+        name: "reads-running",
+        value: "COUNT",
+        help: "Remote reads that run at once; further ones wait",
+        show: |config| config.limits.reads_running.to_string(),
+        set: |config, text| put(&mut config.limits.reads_running, parse_count(text)),
+    },
+    Setting {
+        name: "read-samples",
+        value: "COUNT",
+        help: "Samples of one answer to a remote read that does not take chunks; one that asks for more is refused",
+        show: |config| config.limits.read_samples.to_string(),
+        set: |config, text| put(&mut config.limits.read_samples, parse_count(text)),
+    },
+    Setting {
         name: "connections",
         value: "COUNT",
         help: "Connections open at once; further ones wait",

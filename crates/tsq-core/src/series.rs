@@ -8,6 +8,9 @@ use crate::labels::Labels;
 use crate::merge;
 use crate::sample::{Kind, Samples, TimeRange};
 
+/// Samples of the head that count as one chunk for [`Series::pieces`].
+const HEAD_RUN: usize = 1024;
+
 /// One label set that a selection found, with access to its samples. Holds what it needs alive; `Send`, so that
 /// workers may read different series at once.
 #[derive(Clone, Debug)]
@@ -91,6 +94,32 @@ impl Series {
         let joined = |all: (i64, i64), part: (i64, i64)| (all.0.min(part.0), all.1.max(part.1));
         let (min_ms, max_ms) = self.parts.iter().map(times).fold((i64::MAX, i64::MIN), joined);
         TimeRange::new(min_ms, max_ms)
+    }
+
+    /// Cuts `range` into consecutive parts, so that a long series can be read with bounded memory: each needs chunks of at
+    /// most `samples_max` samples over all kinds, or more where chunks overlap.
+    pub fn pieces(&self, range: TimeRange, samples_max: usize) -> Vec<TimeRange> {
+        let mut runs = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Head(_, samples) => {
+                    let first_and_len = |times: &[i64]| (times[0], times.len());
+                    runs.extend(samples.times.chunks(HEAD_RUN).map(first_and_len));
+                }
+                Part::Block(_, chunks) => runs.extend(chunks.iter().map(|chunk| (chunk.min_ms, chunk.count as usize))),
+            }
+        }
+        runs.sort_unstable();
+        let (mut pieces, mut start_ms, mut samples) = (Vec::new(), range.min_ms, 0);
+        for (min_ms, count) in runs {
+            if samples + count > samples_max && min_ms > start_ms && min_ms <= range.max_ms {
+                pieces.push(TimeRange::new(start_ms, min_ms - 1));
+                (start_ms, samples) = (min_ms, 0);
+            }
+            samples += count;
+        }
+        pieces.push(TimeRange::new(start_ms, range.max_ms));
+        pieces
     }
 
     /// Replaces `out` by the samples of one kind inside `range`, merged and in order. `range` should lie within the

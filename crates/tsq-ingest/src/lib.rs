@@ -2,6 +2,7 @@
 //!
 //! * [`remote_write`]: Prometheus remote write 1.0 and 2.0, decoded straight from the protobuf bytes.
 //! * [`remote_read`]: Prometheus remote read: requests, and both forms of answers.
+//! * [`federation`]: the newest sample of each series, for other servers.
 //! * [`text`]: Prometheus text and OpenMetrics, as scraped, pushed, or dumped into files.
 //! * [`csv`], [`jsonl`], [`tsr`]: the other file formats of import and export.
 //! * [`FORMATS`]: all file formats behind the two traits [`Importer`] and [`Exporter`].
@@ -10,6 +11,7 @@
 
 pub mod csv;
 mod error;
+pub mod federation;
 mod format;
 pub mod jsonl;
 mod lines;

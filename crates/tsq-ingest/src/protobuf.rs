@@ -281,7 +281,7 @@ impl Writer {
 }
 
 /// Where a message begins that is being written.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(crate) struct OpenMessage {
     start: usize,

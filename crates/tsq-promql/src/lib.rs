@@ -31,5 +31,5 @@ pub use format::{format_plain, format_value};
 pub use kernels::histogram::{HistogramBucket, histogram_buckets};
 pub use parser::{parse, parse_selector};
 pub use printer::format;
-pub use regex::{GoPattern, compile_pattern};
+pub use regex::{GoPattern, PatternBudget, compile_pattern};
 pub use signatures::{Arity, Signature, ValueType, signature};

@@ -21,11 +21,14 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
     pub(crate) queries: Turnstile,
+    pub(crate) reads: Turnstile,
     pub(crate) maintenance: Turnstile,
     /// Turns for decoding and appending write requests.
     pub(crate) writes: Arc<Semaphore>,
-    /// Bytes of write requests in flight, received and decoded.
+    /// Bytes of request bodies in flight, received and decoded.
     pub(crate) request_bytes: Arc<Budget>,
+    /// Bytes of answers with samples to remote reads in flight.
+    pub(crate) read_bytes: Arc<Budget>,
     pub(crate) write_buffers: BufferPool,
     pub(crate) metrics: Metrics,
     /// Told when a request asks the process to end.
@@ -48,9 +51,11 @@ impl App {
         Self {
             engine: Engine::new(config.engine.clone()),
             queries: Turnstile::new("queries", limits.queries_running, limits.queries_waiting),
+            reads: Turnstile::new("remote reads", limits.reads_running, limits.queries_waiting),
             maintenance: Turnstile::new("maintenance requests", 1, limits.queries_waiting),
             writes: Arc::new(Semaphore::new(limits.writes_running.max(1))),
             request_bytes: Budget::new(limits.decoded_total_bytes),
+            read_bytes: Budget::new(limits.answer_bytes.saturating_mul(2)),
             write_buffers: BufferPool::default(),
             metrics: Metrics::default(),
             quit: Notify::new(),

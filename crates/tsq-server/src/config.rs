@@ -48,7 +48,7 @@ pub struct ServerLimits {
     pub request_bytes: usize,
     /// Bytes of all write requests in flight, received and decoded. Default 256 MiB; over it requests get 503.
     pub decoded_total_bytes: usize,
-    /// Bytes of a form (POST parameters). Default 1 MiB.
+    /// Bytes of a form (POST parameters) or of a decoded remote read request. Default 1 MiB.
     pub form_bytes: usize,
     /// Open connections; further ones wait in the listen queue. Default 512.
     pub connections: usize,
@@ -61,7 +61,13 @@ pub struct ServerLimits {
     pub turn_wait: Duration,
     /// Write requests that are decoded and appended at once; they share the log's group commit. Default 64.
     pub writes_running: usize,
-    /// Bytes of one answer about series, labels or metadata. Default 256 MiB.
+    /// Remote reads that run at once; further ones wait like queries. Default 10, as in Prometheus.
+    pub reads_running: usize,
+    /// Samples of one answer to a remote read that asks for them one by one; chunks are streamed without a bound.
+    /// Default 50 million, as in Prometheus.
+    pub read_samples: usize,
+    /// Bytes of one answer about series, labels or metadata, to a federating server, or to a remote read that asks for
+    /// samples one by one. Default 256 MiB. All such answers to remote reads in flight may have twice as many.
     pub answer_bytes: usize,
     /// Time for the head of a request. Default 10 s; an idle connection is closed after it too.
     pub header_timeout: Duration,
@@ -82,6 +88,8 @@ impl Default for ServerLimits {
             queries_waiting: 256,
             turn_wait: Duration::from_secs(10),
             writes_running: 64,
+            reads_running: 10,
+            read_samples: 50_000_000,
             answer_bytes: 256 << 20,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

@@ -7,6 +7,7 @@
 
 mod api;
 mod app;
+mod columns;
 mod config;
 mod error;
 mod http;

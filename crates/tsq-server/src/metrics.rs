@@ -56,6 +56,12 @@ pub(crate) struct Metrics {
     /// Queries that failed, by the type of the error.
     pub(crate) query_failures: [Counter; ErrorType::ALL.len()],
     pub(crate) query_samples: Counter,
+    /// Queries of remote reads, answered with samples and with chunks.
+    pub(crate) read_queries: [Counter; 2],
+    pub(crate) read_failures: Counter,
+    pub(crate) read_series: Counter,
+    pub(crate) read_samples: Counter,
+    pub(crate) read_bytes: Counter,
     pub(crate) connections: Counter,
     pub(crate) panics: Counter,
 }

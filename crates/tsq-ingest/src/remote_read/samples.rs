@@ -124,11 +124,11 @@ fn time_series(mut message: Reader<'_>, budget: &mut Budget) -> Result<TimeSerie
             }
             SAMPLES => {
                 budget.charge(size_of::<(i64, f64)>(), offset)?;
-                series.samples.push(decode_sample(message.message()?)?);
+                series.samples.push(decode_sample(message.message()?, false)?.0);
             }
             HISTOGRAMS => {
                 budget.charge(size_of::<tsq_core::Histogram>(), offset)?;
-                let raw = RawHistogram::decode(message.message()?, budget)?;
+                let raw = RawHistogram::decode(message.message()?, budget, false)?;
                 let time_ms = raw.time_ms;
                 let histogram = raw.finish().map_err(|fault| DecodeError::malformed(offset, fault))?;
                 series.histograms.push((time_ms, histogram));

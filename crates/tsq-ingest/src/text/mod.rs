@@ -20,6 +20,7 @@ mod write;
 
 pub use read::{TextCounts, TextImporter, parse};
 pub use write::{TextExporter, family_order};
+pub(crate) use write::{is_bare, quote};
 
 /// Which of the text formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -231,12 +231,12 @@ fn write_labels(out: &mut dyn Write, labels: &Labels, name: Option<&str>) -> io:
     out.write_all(if separator == "{" { b"{}" } else { b"}" })
 }
 
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('\n', r"\n").replace('"', r#"\""#))
 }
 
 /// Whether a name needs no quotes.
-fn is_bare(name: &str, colons: bool) -> bool {
+pub(crate) fn is_bare(name: &str, colons: bool) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || colons && byte == b':';
     !name.is_empty() && name.bytes().all(word) && !name.as_bytes()[0].is_ascii_digit()
 }

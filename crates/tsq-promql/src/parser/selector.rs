@@ -8,7 +8,6 @@ use crate::ast::{
 };
 use crate::go_text::decimal;
 use crate::lexer::{Kind, Token, Word};
-use crate::regex::compile_within;
 
 const METRIC_NAME: &str = "__name__";
 
@@ -65,7 +64,7 @@ impl Parser<'_> {
         let value = self.expect(Kind::String).within("label matching", "string")?;
         let text = self.string(value)?;
         let range = join(name.range, value.range);
-        let mut pattern = || compile_within(&text, &mut self.patterns).or_else(|message| fail(range, message));
+        let mut pattern = || self.patterns.compile(&text).or_else(|message| fail(range, message));
         let op = match op {
             Kind::EqualRegex => MatchOp::Match(pattern()?),
             Kind::NotEqualRegex => MatchOp::NotMatch(pattern()?),

@@ -62,12 +62,12 @@ impl Pattern for GoPattern {
 /// # Errors
 /// What is wrong, in the words of Go's regexp package: `error parsing regexp: missing closing ): ...`.
 pub fn compile_pattern(source: &str) -> Result<Arc<dyn Pattern>, String> {
-    compile_within(source, &mut PatternBudget::default())
+    PatternBudget::default().compile(source)
 }
 
-/// Memory that the patterns of one query may still take together.
+/// Memory that the patterns of one query may still take together: 8 MiB at first.
 #[derive(Debug)]
-pub(crate) struct PatternBudget {
+pub struct PatternBudget {
     bytes: usize,
 }
 
@@ -77,15 +77,20 @@ impl Default for PatternBudget {
     }
 }
 
-/// As [`compile_pattern`], and charges the memory to a budget. Patterns that need no engine cost nothing.
-pub(crate) fn compile_within(source: &str, budget: &mut PatternBudget) -> Result<Arc<dyn Pattern>, String> {
-    let node = parsed(source)?;
-    let shape = match shape::shape_without_engine(&node) {
-        Some(shape) => shape,
-        None => Shape::Engine(engine(source, &node, budget)?),
-    };
-    let prefix = shape.prefix().unwrap_or_else(|| shape::prefix(&node));
-    Ok(Arc::new(GoPattern { source: source.to_owned(), prefix, shape }))
+impl PatternBudget {
+    /// As [`compile_pattern`], and charges the memory to the budget. Patterns that need no engine cost nothing.
+    ///
+    /// # Errors
+    /// As [`compile_pattern`], and when the budget is used up.
+    pub fn compile(&mut self, source: &str) -> Result<Arc<dyn Pattern>, String> {
+        let node = parsed(source)?;
+        let shape = match shape::shape_without_engine(&node) {
+            Some(shape) => shape,
+            None => Shape::Engine(engine(source, &node, self)?),
+        };
+        let prefix = shape.prefix().unwrap_or_else(|| shape::prefix(&node));
+        Ok(Arc::new(GoPattern { source: source.to_owned(), prefix, shape }))
+    }
 }
 
 /// Compiles a pattern for its capture groups, which are numbered and named as in Go; of several groups with one name only

@@ -42,6 +42,11 @@ impl Call {
 
     /// Fails once the client is gone, the time is up or `answer` is too large. Called between steps of long work.
     pub(crate) fn check(&self, answer: &Answer) -> Result<(), ApiError> {
+        self.check_bytes(answer.data.len())
+    }
+
+    /// As [`Call::check`], for an answer of this many bytes.
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Result<(), ApiError> {
         let bytes_max = self.app.config.limits.answer_bytes;
         if self.cancel.is_canceled() {
             return Err(ApiError::new(ErrorType::Canceled, "the client closed the connection"));
@@ -49,7 +54,7 @@ impl Call {
         if Instant::now() > self.deadline {
             return Err(ApiError::new(ErrorType::Timeout, "the request took longer than its timeout"));
         }
-        if answer.data.len() > bytes_max {
+        if bytes > bytes_max {
             let message =
                 format!("the answer is larger than {bytes_max} bytes: narrow match[], start and end, or set limit");
             return Err(ApiError::new(ErrorType::Execution, message));
@@ -64,28 +69,32 @@ pub(crate) async fn serve(app: Arc<App>, endpoint: &'static Endpoint, request: R
     let Some(db) = app.db().cloned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     };
-    match run(app, db, endpoint, request, gzip).await {
-        Ok(response) => response,
-        Err(error) => api_response(Err(error), gzip),
+    if endpoint.methods == Methods::Change
+        && let Err(error) = refuse_foreign_pages(request.headers())
+    {
+        return api_response(Err(error), gzip);
     }
+    let answer = move |call: &Call| api_response((endpoint.run)(call), gzip);
+    run(app, db, endpoint.path, endpoint.cost, request, answer)
+        .await
+        .unwrap_or_else(|error| api_response(Err(error), gzip))
 }
 
-async fn run(
+/// Does blocking work for a request once it is its turn. A client that leaves cancels it.
+pub(crate) async fn run<T: Send + 'static>(
     app: Arc<App>,
     db: Db,
-    endpoint: &'static Endpoint,
+    path: &'static str,
+    cost: Cost,
     request: Request,
-    gzip: bool,
-) -> Result<Response, ApiError> {
-    if endpoint.methods == Methods::Change {
-        refuse_foreign_pages(request.headers())?;
-    }
-    let segment = path_segment(endpoint.path, request.uri().path())?;
+    work: impl FnOnce(&Call) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let segment = path_segment(path, request.uri().path())?;
     let params = read_params(&app, request).await?;
     let (arrived, timeout) = (Instant::now(), app.config.engine.timeout);
     let timeout = params.timeout()?.map_or(timeout, |asked| asked.min(timeout));
     let deadline = arrived + timeout;
-    let permit = match endpoint.cost {
+    let permit = match cost {
         Cost::Small => None,
         Cost::Reads => Some(app.queries.enter(deadline).await.inspect_err(|error| app.metrics.query_failed(error))?),
         Cost::Maintenance => Some(app.maintenance.enter(arrived + app.config.limits.turn_wait).await?),
@@ -95,9 +104,9 @@ async fn run(
     let call = Call { app: app.clone(), db, params, segment, cancel: cancel.0.clone(), queued, deadline };
     let work = move || {
         let _permit = permit;
-        api_response((endpoint.run)(&call), gzip)
+        work(&call)
     };
-    tokio::task::spawn_blocking(work).await.map_err(|error| not_finished(&app, endpoint.path, &error))
+    tokio::task::spawn_blocking(work).await.map_err(|error| not_finished(&app, path, &error))
 }
 
 /// A handler that panicked or was never started.

@@ -5,12 +5,14 @@ mod call;
 mod cardinality;
 mod exemplars;
 mod explain;
+mod federate;
 mod format;
 mod health;
 mod methods;
 mod observe;
 mod own_metrics;
 mod query;
+mod read;
 mod rules;
 mod series;
 mod status;
@@ -75,6 +77,8 @@ static APIS: &[&[Endpoint]] = &[
     admin::ENDPOINTS,
 ];
 
+const PATH_FEDERATE: &str = "/federate";
+
 /// All paths.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
@@ -83,8 +87,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/-/quit", any(health::quit))
         .route("/-/reload", any(health::reload))
         .route("/metrics", get(own_metrics::metrics))
+        .route(PATH_FEDERATE, get(federate::federate))
         .route("/api/v1/status/walreplay", get(health::replay))
-        .route("/api/v1/write", post(write::write));
+        .route("/api/v1/write", post(write::write))
+        .route("/api/v1/read", post(read::read));
     for endpoint in APIS.iter().copied().flatten() {
         let filter = match endpoint.methods {
             Methods::Get => MethodFilter::GET,

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use tsq::{RejectReason, Stats};
 
@@ -18,12 +18,14 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Re
     server(&mut page, &app);
     requests(&mut page, &app);
     writes(&mut page, &app);
+    reads(&mut page, &app);
     if let Some(db) = app.db() {
         engine(&mut page, &db.stats());
     }
     process(&mut page);
     let gzip = accepts_gzip(request.headers());
-    respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page.0.into_bytes(), gzip)
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    respond(StatusCode::OK, content_type, page.0.into_bytes(), gzip)
 }
 
 /// A page of families, each with its help and type before its samples.
@@ -131,6 +133,24 @@ fn writes(page: &mut Page, app: &App) {
         metrics.decoded_bytes.get(),
     );
     page.one("tsq_write_bytes_in_flight", "gauge", "Bytes that write requests take now.", app.request_bytes.used());
+}
+
+fn reads(page: &mut Page, app: &App) {
+    let metrics = &app.metrics;
+    page.family("tsq_read_queries_total", "counter", "Queries of remote reads, by the form of their answer.");
+    for (form, count) in ["samples", "chunks"].iter().zip(&metrics.read_queries) {
+        page.sample("tsq_read_queries_total", format_args!("{{form=\"{form}\"}}"), count.get());
+    }
+    for (name, help, count) in [
+        ("tsq_read_failures_total", "Remote reads that failed or were refused.", &metrics.read_failures),
+        ("tsq_read_series_total", "Series sent to remote readers.", &metrics.read_series),
+        ("tsq_read_samples_total", "Samples sent to remote readers.", &metrics.read_samples),
+        ("tsq_read_sent_bytes_total", "Bytes of answers to remote readers.", &metrics.read_bytes),
+    ] {
+        page.one(name, "counter", help, count.get());
+    }
+    page.one("tsq_reads_running", "gauge", "Remote reads that run now.", app.reads.running());
+    page.one("tsq_reads_waiting", "gauge", "Remote reads that wait for their turn.", app.reads.waiting());
 }
 
 fn engine(page: &mut Page, stats: &Stats) {

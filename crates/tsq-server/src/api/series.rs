@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use tsq::promql::parse_selector;
-use tsq::{Labels, Matcher, Metadata, Series, SeriesStream, Source, TimeRange};
+use tsq::{Matcher, Metadata, Series, SeriesStream, Source, TimeRange};
 
 use super::call::Call;
 use super::{Cost, Endpoint, Methods};
@@ -49,7 +49,7 @@ fn series(call: &Call) -> Result<Answer, ApiError> {
     let mut answer = Answer::new();
     answer.data.push(b'[');
     let mut count = 0;
-    while let Some(labels) = union.next()? {
+    while let Some(series) = union.next()? {
         if count == limit {
             answer.truncated();
             break;
@@ -57,7 +57,7 @@ fn series(call: &Call) -> Result<Answer, ApiError> {
         if count > 0 {
             answer.data.push(b',');
         }
-        json::labels(&mut answer.data, &labels);
+        json::labels(&mut answer.data, series.labels());
         count += 1;
         if count % BATCH == 0 {
             call.check(&answer)?;
@@ -67,8 +67,8 @@ fn series(call: &Call) -> Result<Answer, ApiError> {
     Ok(answer)
 }
 
-/// Label sets of several selections: in order, each once.
-struct Union<'a>(Vec<Selection<'a>>);
+/// Series of several selections: in label order, each label set once.
+pub(super) struct Union<'a>(Vec<Selection<'a>>);
 
 struct Selection<'a> {
     stream: Box<dyn SeriesStream + 'a>,
@@ -76,7 +76,7 @@ struct Selection<'a> {
 }
 
 impl<'a> Union<'a> {
-    fn new(source: &'a dyn Source, sets: &[Vec<Matcher>], range: TimeRange) -> Result<Self, ApiError> {
+    pub(super) fn new(source: &'a dyn Source, sets: &[Vec<Matcher>], range: TimeRange) -> Result<Self, ApiError> {
         let select = |matchers: &Vec<Matcher>| {
             let stream = source.select(matchers, range)?;
             Ok(Selection { stream, ready: VecDeque::new() })
@@ -84,7 +84,7 @@ impl<'a> Union<'a> {
         Ok(Self(sets.iter().map(select).collect::<tsq::Result<_>>()?))
     }
 
-    fn next(&mut self) -> tsq::Result<Option<Labels>> {
+    pub(super) fn next(&mut self) -> tsq::Result<Option<Series>> {
         for selection in &mut self.0 {
             if selection.ready.is_empty() {
                 selection.ready = selection.stream.next_batch(BATCH)?.into();
@@ -93,12 +93,11 @@ impl<'a> Union<'a> {
         let Some(least) = self.0.iter().filter_map(|s| s.ready.front().map(Series::labels)).min().cloned() else {
             return Ok(None);
         };
+        let mut found = None;
         for selection in &mut self.0 {
-            if selection.ready.front().is_some_and(|series| *series.labels() == least) {
-                selection.ready.pop_front();
-            }
+            found = selection.ready.pop_front_if(|series| *series.labels() == least).or(found);
         }
-        Ok(Some(least))
+        Ok(found)
     }
 }
 

@@ -14,13 +14,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body_util::BodyExt;
 use tsq::{Appended, Batch, Db, LabelSource, RejectReason, Rejection};
 use tsq_ingest::remote_write::{Counts, V1Labels, decode_v1, decode_v2, decompress};
 use tsq_ingest::{DecodeError, DecodeErrorKind};
@@ -28,6 +25,7 @@ use tsq_ingest::{DecodeError, DecodeErrorKind};
 use super::call::{not_finished, refuse_foreign_pages};
 use crate::app::App;
 use crate::http::answer::text;
+use crate::http::body::{BodyError, read_body};
 use crate::metrics::Refusal;
 use crate::work::Lease;
 
@@ -134,7 +132,10 @@ async fn receive(app: &Arc<App>, version: Version, request: Request) -> Result<R
     let Some(db) = app.db().cloned() else { return Err(Reply::later("the database is not open yet")) };
     refuse_foreign_pages(request.headers()).map_err(|error| Reply::new(StatusCode::FORBIDDEN, error.message))?;
     let mut lease = app.request_bytes.lease();
-    let body = read_body(app, request.into_body(), &mut lease).await?;
+    // What snappy makes of a request that it cannot shrink.
+    let received_max = app.config.limits.request_bytes + app.config.limits.request_bytes / 6 + 32;
+    let body = read_body(app, request.into_body(), received_max, &mut lease).await;
+    let body = body.map_err(|error| refused_body(app, &error))?;
     app.metrics.received_bytes.add(body.len() as u64);
     let declared = declared_len(&body).unwrap_or(0).min(app.config.limits.request_bytes);
     take(app, &mut lease, declared)?;
@@ -155,73 +156,17 @@ async fn receive(app: &Arc<App>, version: Version, request: Request) -> Result<R
 }
 
 fn take(app: &App, lease: &mut Lease, bytes: usize) -> Result<(), Reply> {
-    if lease.grow(bytes) {
-        return Ok(());
-    }
-    app.metrics.refused(Refusal::Busy);
-    let total = app.request_bytes.total();
-    Err(Reply::later(format!("write requests in flight would take more than {total} bytes")))
+    if lease.grow(bytes) { Ok(()) } else { Err(refused_body(app, &BodyError::Busy(app.request_bytes.total()))) }
 }
 
-async fn read_body(app: &App, mut body: Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
-    let patience = app.config.limits.body_timeout;
-    let whole = async {
-        let read = read_frames(app, &mut body, lease).await;
-        if read.is_err() {
-            drain(&mut body, 4 * app.config.limits.request_bytes).await;
-        }
-        read
-    };
-    match tokio::time::timeout(patience, whole).await {
-        Ok(read) => read,
-        Err(_) => {
-            app.metrics.refused(Refusal::Malformed);
-            Err(Reply::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {patience:?}")))
-        }
-    }
-}
-
-/// Reads what is left of a refused body, within reason: most senders look for an answer only after they have sent
-/// everything, and would see a broken connection instead.
-async fn drain(body: &mut Body, bytes_max: usize) {
-    let mut left = bytes_max;
-    if body.size_hint().lower() > bytes_max as u64 {
-        return;
-    }
-    while let Some(Ok(frame)) = body.frame().await {
-        let len = frame.data_ref().map_or(0, Bytes::len);
-        let Some(less) = left.checked_sub(len) else { return };
-        left = less;
-    }
-}
-
-async fn read_frames(app: &App, body: &mut Body, lease: &mut Lease) -> Result<Vec<u8>, Reply> {
-    let decoded_max = app.config.limits.request_bytes;
-    // What snappy makes of a request that it cannot shrink.
-    let received_max = decoded_max + decoded_max / 6 + 32;
-    let announced = body.size_hint().exact().and_then(|len| usize::try_from(len).ok());
-    let mut read = Vec::with_capacity(announced.unwrap_or(0).min(KEPT_BYTES).min(received_max));
-    if announced.is_some_and(|len| len > received_max) {
-        return Err(too_large(app, received_max));
-    }
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            app.metrics.refused(Refusal::Malformed);
-            Reply::new(StatusCode::BAD_REQUEST, format!("cannot read the body: {error}"))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > received_max {
-            return Err(too_large(app, received_max));
-        }
-        take(app, lease, data.len())?;
-        read.extend_from_slice(&data);
-    }
-    Ok(read)
-}
-
-fn too_large(app: &App, limit: usize) -> Reply {
-    app.metrics.refused(Refusal::TooLarge);
-    Reply::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
+/// The answer to a request whose body could not be taken.
+fn refused_body(app: &App, error: &BodyError) -> Reply {
+    app.metrics.refused(match error {
+        BodyError::TooLarge(_) => Refusal::TooLarge,
+        BodyError::Busy(_) => Refusal::Busy,
+        BodyError::Late(_) | BodyError::Broken(_) => Refusal::Malformed,
+    });
+    Reply::new(error.status(), error.to_string())
 }
 
 /// The decoded length that a snappy block declares in its first bytes.

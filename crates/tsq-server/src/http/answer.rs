@@ -15,6 +15,8 @@ use crate::http::json;
 /// Answers shorter than this are not worth compressing: they fit into one packet.
 const GZIP_MIN: usize = 1400;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// A successful answer under construction. What is written to `data` is the value of the key `data`.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -84,7 +86,7 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// A response with a whole body, compressed if that is asked for and worth it. May take long for large bodies.
-pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>, gzip: bool) -> Response {
+pub(crate) fn respond(status: StatusCode, content_type: HeaderValue, body: Vec<u8>, gzip: bool) -> Response {
     let compress = gzip && body.len() >= GZIP_MIN;
     let mut response = plain(status, content_type, if compress { gzipped(&body) } else { body });
     let headers = response.headers_mut();
@@ -95,10 +97,10 @@ pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Vec<
     response
 }
 
-fn plain(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+fn plain(status: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
@@ -116,9 +118,9 @@ pub(crate) fn api_response(result: Result<Answer, ApiError>, gzip: bool) -> Resp
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
-        Ok(answer) => respond(StatusCode::OK, "application/json", answer.finish(), gzip),
+        Ok(answer) => respond(StatusCode::OK, JSON, answer.finish(), gzip),
         Err(error) => {
-            let mut response = respond(error.error_type.status(), "application/json", error_json(&error), gzip);
+            let mut response = respond(error.error_type.status(), JSON, error_json(&error), gzip);
             if error.error_type == ErrorType::Unavailable {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -129,7 +131,7 @@ pub(crate) fn api_response(result: Result<Answer, ApiError>, gzip: bool) -> Resp
 
 /// A plain-text response.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response {
-    plain(status, "text/plain; charset=utf-8", text.into().into_bytes())
+    plain(status, HeaderValue::from_static("text/plain; charset=utf-8"), text.into().into_bytes())
 }
 
 #[cfg(test)]
@@ -162,10 +164,8 @@ mod tests {
             assert_eq!(accepts_gzip(&headers), want, "{value}");
         }
         assert!(!accepts_gzip(&HeaderMap::new()));
-        let response = respond(StatusCode::OK, "text/plain", vec![b'a'; 5000], true);
+        let response = respond(StatusCode::OK, JSON, vec![b'a'; 5000], true);
         assert_eq!(response.headers()["content-encoding"], "gzip");
-        assert!(
-            !respond(StatusCode::OK, "text/plain", vec![b'a'; 50], true).headers().contains_key("content-encoding")
-        );
+        assert!(!respond(StatusCode::OK, JSON, vec![b'a'; 50], true).headers().contains_key("content-encoding"));
     }
 }

@@ -1,6 +1,7 @@
-//! HTTP below the APIs: parameters, times, JSON, answers, timeouts.
+//! HTTP below the APIs: parameters, times, JSON, bodies, answers, timeouts.
 
 pub(crate) mod answer;
+pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod idle;
 pub(crate) mod json;

@@ -200,9 +200,9 @@ impl Writer {
             }
         }
         if self.integer {
-            self.push_integers(h)
+            self.push_integers(h);
         } else {
-            self.push_floats(h)
+            self.push_floats(h);
         }
         self.count += 1;
     }
