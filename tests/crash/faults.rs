@@ -6,14 +6,31 @@ use std::io;
 use tsq_core::{Durability, ErrorKind, Fault, SimDisk};
 
 use crate::content::{Digest, digest};
-use crate::workload::{Script, Step, batch_of, late_batch, open};
+use crate::workload::{Script, Step, batch_of, delete, late_batch, open};
 
-/// What became of the batches of a script.
+/// What became of the batches and deletes of a script, in order.
 #[derive(Default)]
-struct Outcome {
-    acknowledged: Vec<Step>,
+struct Outcome(Vec<(Step, Fate)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Acknowledged,
     /// Refused: may be there whole, or not at all.
-    doubtful: Vec<Step>,
+    Doubtful,
+}
+
+impl Outcome {
+    fn push(&mut self, step: Step, is_acknowledged: bool) {
+        self.0.push((step, if is_acknowledged { Fate::Acknowledged } else { Fate::Doubtful }));
+    }
+
+    fn with(&self, fate: Fate) -> impl Iterator<Item = &Step> {
+        self.0.iter().filter(move |(_, own)| *own == fate).map(|(step, _)| step)
+    }
+
+    fn count(&self, fate: Fate) -> usize {
+        self.with(fate).count()
+    }
 }
 
 /// Runs a script in which one operation fails; refused steps are tried once more.
@@ -26,19 +43,16 @@ fn run_with_fault(script: &Script, disk: &SimDisk) -> Outcome {
                 let batch = content(&db, step);
                 let mut result = db.append(&batch);
                 if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
-                    outcome.doubtful.push(*step);
+                    outcome.push(*step, false);
                     result = db.append(&batch);
                     assert!(result.is_ok(), "space is back, but: {result:?}");
                 }
-                match result {
-                    Ok(appended) => {
-                        assert_eq!(appended.rejected, 0);
-                        outcome.acknowledged.push(*step);
-                    }
-                    Err(_) => outcome.doubtful.push(*step),
-                }
+                assert!(result.as_ref().is_ok_and(|appended| appended.rejected == 0) || result.is_err());
+                outcome.push(*step, result.is_ok());
             }
-            // A failed flush or compaction loses nothing.
+            Step::Delete(number) => outcome.push(*step, delete(&db, number).is_ok()),
+            // A failed flush, compaction or cleaning loses nothing.
+            Step::Clean => drop(db.clean_tombstones()),
             Step::Flush => drop(db.flush()),
             Step::Compact => drop(db.compact()),
             _ => {}
@@ -56,16 +70,26 @@ fn content(db: &tsq_core::Db, step: &Step) -> tsq_core::Batch {
     }
 }
 
-/// The digests of all databases that hold the acknowledged batches and any of the doubtful ones.
+/// The digests of all databases in which the acknowledged steps happened and any of the doubtful ones.
 fn allowed(outcome: &Outcome) -> Vec<Digest> {
-    assert!(outcome.doubtful.len() <= 3 || outcome.acknowledged.is_empty() || doubtful_are_a_tail(outcome));
-    let tail = outcome.doubtful.len().min(3);
+    let doubtful = outcome.count(Fate::Doubtful);
+    assert!(doubtful <= 3 || outcome.count(Fate::Acknowledged) == 0 || doubtful_are_a_tail(outcome));
+    let tail = doubtful.min(3);
     (0..1_u32 << tail)
         .map(|choice| {
             let db = open(&SimDisk::new(), Durability::Os).expect("an empty disk opens");
-            let chosen = outcome.doubtful.iter().take(tail).enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
-            for step in outcome.acknowledged.iter().chain(chosen.map(|(_, step)| step)) {
-                db.append(&content(&db, step)).expect("the model takes the batch");
+            let mut asked = 0;
+            for (step, fate) in &outcome.0 {
+                if *fate == Fate::Doubtful {
+                    asked += 1;
+                    if asked > tail || choice >> (asked - 1) & 1 == 0 {
+                        continue;
+                    }
+                }
+                match *step {
+                    Step::Delete(number) => drop(delete(&db, number).expect("the model deletes")),
+                    _ => drop(db.append(&content(&db, step)).expect("the model takes the batch")),
+                }
             }
             digest(&db)
         })
@@ -75,8 +99,8 @@ fn allowed(outcome: &Outcome) -> Vec<Digest> {
 /// After a failed sync the log takes nothing more: all later batches are refused before they are written anywhere.
 fn doubtful_are_a_tail(outcome: &Outcome) -> bool {
     let number = |step: &Step| if let Step::Batch(number) = step { *number } else { 0 };
-    let last = outcome.acknowledged.iter().map(number).max().unwrap_or(0);
-    outcome.doubtful.iter().all(|step| number(step) >= last || matches!(step, Step::Late(_)))
+    let last = outcome.with(Fate::Acknowledged).map(number).max().unwrap_or(0);
+    outcome.with(Fate::Doubtful).all(|step| number(step) >= last || matches!(step, Step::Late(_) | Step::Delete(_)))
 }
 
 /// An error of each sort at each operation of a short life.
@@ -109,8 +133,8 @@ fn errors_at_any_operation_lose_nothing() {
                 allowed.contains(&found),
                 "operation {op} with {fault:?}: {} samples, {} acknowledged batches, {} refused",
                 found.samples,
-                outcome.acknowledged.len(),
-                outcome.doubtful.len()
+                outcome.count(Fate::Acknowledged),
+                outcome.count(Fate::Doubtful)
             );
             injected += 1;
         }

@@ -159,7 +159,8 @@ fn other_modes_keep_a_prefix() {
     }
 }
 
-/// The workload is what the promise speaks of: rotations, late data, flushes, compactions, retention, snapshot, closes.
+/// The workload is what the promise speaks of: rotations, late data, flushes, compactions, retention, deletes,
+/// snapshot, closes.
 #[test]
 fn the_workload_covers_what_it_claims() {
     let script = Script::full_life();
@@ -172,6 +173,16 @@ fn the_workload_covers_what_it_claims() {
     assert!(count(&|step| matches!(step, Step::UncleanClose)) >= 1);
     assert!(count(&|step| matches!(step, Step::Backup(_))) >= 1);
     assert!(count(&|step| matches!(step, Step::Late(_))) >= 3);
+    assert!(count(&|step| matches!(step, Step::Delete(_))) >= 12 && count(&|step| matches!(step, Step::Clean)) >= 5);
+    let held = |at: usize| recorded.steps[at].1;
+    for (at, step) in script.steps.iter().enumerate() {
+        // The first of the recorded states is that before the first step.
+        match step {
+            Step::Delete(_) => assert!(held(at + 1).samples < held(at).samples, "step {at} deletes something"),
+            Step::Clean | Step::Flush => assert_eq!(held(at + 1), held(at), "step {at} changes nothing that is seen"),
+            _ => {}
+        }
+    }
     let samples: Vec<u64> = recorded.steps.iter().map(|(_, digest)| digest.samples).collect();
     assert!(samples.windows(2).any(|pair| pair[1] < pair[0]), "retention drops something");
     let rotations = (0..recorded.disk.op_count() - recorded.first_op)

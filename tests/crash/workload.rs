@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tsq_core::{Batch, Db, Durability, Error, Histogram, Kind, Labels, Limits, ManualClock, Options, SimDisk, Span};
+use tsq_core::{
+    Batch, Db, Deleted, Durability, Error, Histogram, Kind, Labels, Limits, ManualClock, Matcher, Options, SimDisk,
+    Span, TimeRange,
+};
 
 /// Start of the simulated time.
 const START_MS: i64 = 1_700_000_000_000;
@@ -20,6 +23,10 @@ pub(crate) enum Step {
     Retry(u64),
     Flush,
     Compact,
+    /// Some series of the newest batches are deleted over some time.
+    Delete(u64),
+    /// Blocks with tombstones are written anew.
+    Clean,
     /// A copy into another directory.
     Backup(u64),
     CleanClose,
@@ -58,7 +65,7 @@ fn open_at(disk: &SimDisk, durability: Durability, clock: Arc<ManualClock>) -> R
 }
 
 impl Script {
-    /// At least 3,000 disk operations: appends, rotations, late data, flushes, compactions, retention, closes.
+    /// At least 3,000 disk operations: appends, rotations, late data, flushes, compactions, retention, deletes, closes.
     pub(crate) fn full_life() -> Self {
         let mut steps = vec![Step::Open];
         let mut number = 0;
@@ -73,22 +80,29 @@ impl Script {
             match round % 6 {
                 0 | 3 => steps.push(Step::Flush),
                 1 => steps.extend([Step::CleanClose, Step::Open]),
-                2 => steps.extend([Step::UncleanClose, Step::Open]),
+                2 => steps.extend([Step::Delete(number), Step::UncleanClose, Step::Open]),
                 4 => steps.push(Step::Compact),
                 _ => steps.push(Step::Backup(number)),
+            }
+            match round % 4 {
+                1 => steps.push(Step::Delete(number - 20)),
+                3 => steps.extend([Step::Delete(number), Step::Clean]),
+                _ => {}
             }
         }
         steps.push(Step::CleanClose);
         Self { steps, clock: Arc::new(ManualClock::new(START_MS)) }
     }
 
-    /// A few rotations, a flush, a compaction.
+    /// A few rotations, flushes, deletes, a compaction and a cleaning.
     pub(crate) fn short_life() -> Self {
         let mut steps = vec![Step::Open];
         for number in 0..60 {
             steps.push(Step::Batch(number));
             match number {
                 20 | 40 => steps.push(Step::Flush),
+                25 | 45 | 55 => steps.push(Step::Delete(number)),
+                57 => steps.push(Step::Clean),
                 30 => steps.push(Step::Late(1000)),
                 50 => steps.push(Step::Compact),
                 _ => {}
@@ -116,6 +130,12 @@ impl Script {
             Step::Retry(number) => append(open_db, &batch_of(open_db, number, 12)),
             Step::Flush => open_db.flush().expect("the flush succeeds"),
             Step::Compact => open_db.compact().expect("the compaction succeeds"),
+            Step::Delete(number) => {
+                delete(open_db, number).expect("the delete succeeds");
+            }
+            Step::Clean => {
+                open_db.clean_tombstones().expect("the cleaning succeeds");
+            }
             Step::Backup(number) => open_db.backup(format!("/backup-{number}")).expect("the backup succeeds"),
             Step::CleanClose => {
                 open_db.close().expect("the database closes");
@@ -138,6 +158,15 @@ fn time_of(number: u64) -> i64 {
 fn append(db: &Db, batch: &Batch) {
     let appended = db.append(batch).expect("the batch is taken");
     assert_eq!(appended.rejected, 0, "{:?}", appended.rejections);
+}
+
+/// Deletes series of both metrics from the time of about seven batches up to batch `number`; every other time of one
+/// series all there is.
+pub(crate) fn delete(db: &Db, number: u64) -> Result<Deleted, Error> {
+    let end_ms = START_MS + time_of(number);
+    let start_ms = if number.is_multiple_of(2) { i64::MIN } else { end_ms - 100_000 };
+    let run = (number / 2 % 6).to_string();
+    db.delete(&[Matcher::equal("run", run)], TimeRange::new(start_ms, end_ms))
 }
 
 /// Batch `number`: floats, histograms, run samples and run histograms, special values among them.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tsq::promql::{Engine, QueryOptions};
 use tsq_core::{
-    Batch, Db, Error, Exemplar, Histogram, Kind, Labels, Limits, Metadata, Options, Result, Samples, SimDisk, Source,
-    Span, TimeRange,
+    Batch, Db, Error, Exemplar, Histogram, Kind, Labels, Limits, Matcher, Metadata, Options, Result, Samples, SimDisk,
+    Source, Span, TimeRange,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -66,6 +66,7 @@ fn build_open() -> (SimDisk, Db) {
         match number {
             10 | 20 | 40 => db.flush().expect("the flush succeeds"),
             30 => db.compact().expect("the compaction succeeds"),
+            35 | 48 => delete(&db, number),
             55 => {
                 db.close().expect("the database closes");
                 db = open(&disk).expect("the database opens again");
@@ -86,6 +87,16 @@ pub(crate) fn files(disk: &SimDisk) -> Vec<(PathBuf, usize)> {
 /// A second disk with the same files.
 pub(crate) fn copy(disk: &SimDisk) -> SimDisk {
     disk.crash_now(0, 1).pop().expect("there is always one image").into_disk()
+}
+
+/// Deletes a whole series, and parts of others with their exemplars.
+fn delete(db: &Db, number: u64) {
+    let whole = [Matcher::equal("instance", "1")];
+    let deleted = db.delete(&whole, TimeRange::ALL).expect("the delete succeeds");
+    assert!(deleted.samples > 0);
+    let middle = START_MS + number as i64 * 15_000;
+    let deleted = db.delete(&[Matcher::equal("job", "flips")], TimeRange::new(middle - 200_000, middle - 100_000));
+    assert!(deleted.expect("the delete succeeds").samples > 0);
 }
 
 fn batch(db: &Db, number: u64) -> Batch {

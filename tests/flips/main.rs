@@ -120,6 +120,7 @@ fn the_database_has_every_kind_of_file() {
     let names: Vec<String> = files(&disk).iter().map(|(path, _)| path.display().to_string()).collect();
     let count = |part: &str| names.iter().filter(|name| name.contains(part)).count();
     assert!(count("/log/") >= 3 && count("/blocks/") >= 2 && count("MANIFEST") == 1, "{names:?}");
+    assert_eq!(count("tombstones-"), 1, "{names:?}");
     let inspection = open_read_only(&disk).and_then(|db| db.inspect()).expect("nothing is damaged");
     let mut levels: Vec<u8> = inspection.blocks.iter().map(|block| block.meta.level).collect();
     levels.sort_unstable();

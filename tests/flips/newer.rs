@@ -20,6 +20,12 @@ fn seal(bytes: &mut [u8], from: usize, to: usize, at: usize) {
 }
 
 fn newer_manifest(bytes: &mut [u8]) {
+    bytes[4] = 3;
+    let crc_at = bytes.len() - 4;
+    seal(bytes, 0, crc_at, crc_at);
+}
+
+fn newer_tombstones(bytes: &mut [u8]) {
     bytes[4] = 2;
     let crc_at = bytes.len() - 4;
     seal(bytes, 0, crc_at, crc_at);
@@ -55,8 +61,9 @@ fn contents(disk: &SimDisk) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_newer_format_is_refused_by_name_and_not_touched() {
     let disk = build();
-    let changes: [Change; 4] = [
+    let changes: [Change; 5] = [
         ("manifest", "MANIFEST", newer_manifest),
+        ("tombstones", "/tombstones-", newer_tombstones),
         ("segment", "/log/", newer_segment),
         ("block header", "/blocks/", newer_block_header),
         ("block footer", "/blocks/", newer_block_footer),
@@ -70,7 +77,8 @@ fn a_newer_format_is_refused_by_name_and_not_touched() {
             let error = opened.expect_err(what);
             assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{what}: {error}");
             let text = error.to_string();
-            assert!(text.contains("version 2") && text.contains(&path.display().to_string()), "{what}: {text}");
+            let version = if what == "manifest" { "version 3" } else { "version 2" };
+            assert!(text.contains(version) && text.contains(&path.display().to_string()), "{what}: {text}");
         }
         if let Ok(report) = Db::builder().disk(newer.clone()).verify(DIR) {
             assert!(report.findings.iter().any(|finding| finding.path == path), "{what}: {:?}", report.findings);

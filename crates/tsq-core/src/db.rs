@@ -10,13 +10,15 @@ use crate::append::low_water_mark;
 use crate::background::Background;
 use crate::batch::{Appended, Batch, CanonicalLabels, LabelSource, SeriesHandle};
 use crate::clock::{Clock, SystemClock};
+use crate::delete::{Cleaned, Deleted};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
 use crate::import::Importer;
 use crate::labels::Labels;
 use crate::open::{Damage, Parts, random};
 use crate::options::Options;
-use crate::sample::Kind;
+use crate::query::Matcher;
+use crate::sample::{Kind, TimeRange};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::store::Store;
@@ -266,6 +268,36 @@ impl Db {
     /// `ReadOnly`, `Closed`.
     pub fn importer(&self) -> Result<Importer> {
         Importer::new(Arc::clone(&self.0.store))
+    }
+
+    /// Deletes the samples and exemplars in `range` of all series that pass the matchers; no matcher means all series.
+    ///
+    /// It covers what was written before the call, late data and imports included; what is written while it runs may or
+    /// may not be covered, and what is written later never is, at deleted times either. When it returns the delete is
+    /// durable and seen by every new snapshot; after a crash it is there whole or not at all. A series that loses all
+    /// its samples is no longer listed, and a metric without series loses its metadata.
+    ///
+    /// The head is flushed first. The bytes stay on disk until the blocks are merged or [`Db::clean_tombstones`]
+    /// rewrites them. Cost: reads the index of the matching series, and the times of chunks that the range cuts.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a range that ends before it begins, `LimitExceeded` when the tombstones of all blocks would
+    /// be more than four million, `StorageFull`, `ReadOnly`, `Closed`, `Corrupt`, `Io`. Nothing is deleted then.
+    pub fn delete(&self, matchers: &[Matcher], range: TimeRange) -> Result<Deleted> {
+        self.0.store.delete(matchers, range)
+    }
+
+    /// Purges: writes every block that has tombstones anew without the deleted samples, and deletes the old files. When
+    /// it returns, no block and no segment of the log holds bytes of what was deleted before the call. Backups,
+    /// `quarantine/` and files that open snapshots still map are beyond its reach, and so is what a disk keeps of
+    /// deleted files.
+    ///
+    /// Waits for a running compaction. Needs space for the largest of those blocks.
+    ///
+    /// # Errors
+    /// As [`Db::compact`]; blocks that were rewritten before the error stay so.
+    pub fn clean_tombstones(&self) -> Result<Cleaned> {
+        self.0.store.clean_tombstones()
     }
 
     /// Sizes and counts.

@@ -13,6 +13,7 @@ use crate::manifest::{BlockEntry, Manifest};
 use crate::sample::Samples;
 use crate::snapshot::read_flushed;
 use crate::store::{Counters, KnownMetadata, Store, block_path};
+use crate::tombstones::{self, Tombstones, TombstonesRef};
 use crate::wal::Wal;
 
 /// What a publication changes.
@@ -21,6 +22,15 @@ pub(crate) struct Change {
     pub(crate) removed: Vec<BlockId>,
     /// The generation whose samples are in `added`.
     pub(crate) flushed: Option<(Arc<Generation>, Frozen)>,
+    /// Merges: the tombstones that were applied to the removed blocks.
+    pub(crate) applied: Option<Arc<Tombstones>>,
+}
+
+impl Change {
+    /// New blocks with data that is nowhere else.
+    pub(crate) fn add(meta: BlockMeta) -> Self {
+        Self { added: vec![meta], removed: Vec::new(), flushed: None, applied: None }
+    }
 }
 
 impl Store {
@@ -56,8 +66,9 @@ impl Store {
         let lsn_max = log.last_lsn();
         drop(log);
         let written = active.all_series().len();
-        // Idle series leave once they are a quarter: copying the index costs what stays, and is rare.
-        let next = if written * 4 < active.index.len() * 3 {
+        // Idle series leave once they are a quarter, or when deleted ones may be among them: copying the index costs
+        // what stays, and is rare.
+        let next = if written * 4 < active.index.len() * 3 || active.knows_deleted() {
             active.successor_without_idle(self.seed)?
         } else {
             active.successor()
@@ -77,7 +88,7 @@ impl Store {
         let frozen = generation.frozen().expect("all but the last generation are frozen");
         wal.sync().inspect_err(|error| self.log_failed(wal, error))?;
         let meta = self.write_generation(&generation, frozen)?;
-        self.publish(&Change { added: vec![meta], removed: Vec::new(), flushed: Some((generation, frozen)) })?;
+        self.publish(&Change { flushed: Some((generation, frozen)), ..Change::add(meta) })?;
         Counters::add(&self.counters.flushes, 1);
         wal.delete_below(frozen.next_segment)
     }
@@ -122,9 +133,14 @@ impl Store {
         BlockWriter::create(Arc::clone(&self.disk), &self.blocks_dir(), spec)
     }
 
-    /// Makes a change of the block list durable, then visible, then deletes the files of removed blocks.
-    pub(crate) fn publish(&self, change: &Change) -> Result<()> {
+    /// Makes a change of the block list durable, then visible, then deletes the files of removed blocks. Changes nothing
+    /// and returns false when more was deleted from the removed blocks than `change.applied` says.
+    pub(crate) fn publish(&self, change: &Change) -> Result<bool> {
         let mut manifest = self.manifest.lock();
+        let tombstones = Arc::clone(&self.state.read().tombstones);
+        if change.applied.as_ref().is_some_and(|applied| !applied.agrees(&tombstones, &change.removed)) {
+            return Ok(false);
+        }
         let (mut readers, mut notes) = (Vec::new(), Vec::new());
         for meta in &change.added {
             let path = block_path(&self.blocks_dir(), meta.id);
@@ -133,7 +149,12 @@ impl Store {
             readers.push(reader);
             Counters::add(&self.counters.blocks_written_bytes, meta.file_bytes);
         }
-        let mut next = manifest.clone();
+        let tombstones = tombstones.without(&change.removed);
+        let reference = match &tombstones {
+            Some(tombstones) => self.write_tombstones(&mut manifest, tombstones)?,
+            None => manifest.tombstones,
+        };
+        let mut next = Manifest { tombstones: reference, ..manifest.clone() };
         next.blocks.retain(|block| !change.removed.contains(&block.id));
         next.blocks.extend(change.added.iter().map(BlockEntry::of));
         next.removed.extend(&change.removed);
@@ -142,14 +163,52 @@ impl Store {
             next.first_segment = frozen.next_segment;
         }
         next.publish(&*self.disk, &self.dir)?;
-        *manifest = next;
-        self.show(change, readers, notes);
+        self.replace_manifest(&mut manifest, next);
+        self.show(change, readers, notes, tombstones);
         self.delete_removed(&mut manifest);
+        Ok(true)
+    }
+
+    /// Makes tombstones durable, then visible.
+    pub(crate) fn publish_tombstones(&self, manifest: &mut Manifest, tombstones: Tombstones) -> Result<()> {
+        let reference = self.write_tombstones(manifest, &tombstones)?;
+        let mut next = Manifest { tombstones: reference, ..manifest.clone() };
+        next.publish(&*self.disk, &self.dir)?;
+        self.replace_manifest(manifest, next);
+        self.state.write().tombstones = Arc::new(tombstones);
         Ok(())
     }
 
-    fn show(&self, change: &Change, readers: Vec<Arc<BlockReader>>, notes: Vec<Metadata>) {
+    /// Writes tombstones into a file with a number of its own: which of two manifests a crash leaves, its file is whole.
+    fn write_tombstones(&self, manifest: &mut Manifest, tombstones: &Tombstones) -> Result<Option<TombstonesRef>> {
+        if tombstones.is_empty() {
+            return Ok(None);
+        }
+        let number = manifest.next_block;
+        manifest.next_block += 1;
+        tombstones::write(&*self.disk, &self.dir, manifest.db_id, number, tombstones).map(Some)
+    }
+
+    /// Goes on with a published manifest, and deletes the file of tombstones that it no longer refers to. One that
+    /// cannot be deleted now goes at the next opening.
+    fn replace_manifest(&self, manifest: &mut Manifest, next: Manifest) {
+        let old = std::mem::replace(manifest, next).tombstones;
+        if let Some(old) = old.filter(|old| Some(*old) != manifest.tombstones) {
+            let _ = self.disk.unlink(&self.dir.join(tombstones::file_name(old.number)));
+        }
+    }
+
+    fn show(
+        &self,
+        change: &Change,
+        readers: Vec<Arc<BlockReader>>,
+        notes: Vec<Metadata>,
+        tombstones: Option<Tombstones>,
+    ) {
         let mut state = self.state.write();
+        if let Some(tombstones) = tombstones {
+            state.tombstones = Arc::new(tombstones);
+        }
         let mut blocks: Vec<_> = state.blocks.iter().cloned().collect();
         blocks.retain(|block| !change.removed.contains(&block.meta().id));
         let mut metadata = KnownMetadata::clone(&state.metadata);
@@ -171,7 +230,7 @@ impl Store {
 
     /// Deletes the files of removed blocks; what cannot be deleted now is tried again at the next publication. Their
     /// numbers stay in the manifest on disk until then: opening deletes them too.
-    fn delete_removed(&self, manifest: &mut Manifest) {
+    pub(crate) fn delete_removed(&self, manifest: &mut Manifest) {
         let dir = self.blocks_dir();
         let gone = |id: &BlockId| match self.disk.unlink(&block_path(&dir, *id)) {
             Ok(()) => true,
@@ -223,7 +282,10 @@ impl Store {
         }
         // Only compactions delete blocks: none runs while the links are made.
         let guard = self.compacting.lock();
-        let mut manifest = self.manifest.lock().clone();
+        let (mut manifest, tombstones) = {
+            let manifest = self.manifest.lock();
+            (manifest.clone(), Arc::clone(&self.state.read().tombstones))
+        };
         for block in &manifest.blocks {
             let (from, to) = (block_path(&self.blocks_dir(), block.id), block_path(&blocks, block.id));
             self.disk.link(&from, &to).map_err(io("link a block", &to))?;
@@ -231,6 +293,9 @@ impl Store {
         drop(guard);
         self.disk.sync_dir(&blocks).map_err(io("sync the backup directory", &blocks))?;
         manifest.removed.clear();
+        if let Some(current) = manifest.tombstones {
+            tombstones::write(&*self.disk, target, manifest.db_id, current.number, &tombstones)?;
+        }
         manifest.publish(&*self.disk, target)
     }
 }

@@ -151,7 +151,7 @@ impl Importer {
         exemplars.iter_mut().for_each(|(_, list)| crate::snapshot::sort_exemplars(list));
         let meta = writer.finish(&metadata, &exemplars)?;
         self.gathered_bytes = 0;
-        self.store.publish(&Change { added: vec![meta], removed: Vec::new(), flushed: None })
+        self.store.publish(&Change::add(meta)).map(drop)
     }
 
     /// Makes everything durable and visible. Returns the number of samples added.

@@ -15,6 +15,7 @@ mod clock;
 mod codec;
 mod compact;
 mod db;
+mod delete;
 mod disk;
 mod error;
 mod flush;
@@ -33,6 +34,7 @@ mod series;
 mod snapshot;
 mod stats;
 mod store;
+mod tombstones;
 mod verify;
 mod wal;
 
@@ -42,6 +44,7 @@ pub use batch::{
 pub use block::{BlockId, BlockMeta, TimeColumns};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Db, DbBuilder};
+pub use delete::{Cleaned, Deleted};
 pub use disk::{CrashImage, Disk, DiskFile, Fault, LockGuard, LockOutcome, RealDisk, SimDisk, Space};
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};

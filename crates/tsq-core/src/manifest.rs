@@ -3,7 +3,7 @@
 //! ~~~text
 //! offset  size  field
 //!      0     4  magic           b"TSQM"
-//!      4     2  version         u16 LE, = 1
+//!      4     2  version         u16 LE, = 2
 //!      6     2  reserved        zero
 //!      8    16  database id     u128 LE
 //!     24     8  sequence        u64 LE, one more at each write
@@ -12,24 +12,31 @@
 //!     48     8  next block id
 //!     56     4  block count     n
 //!     60     4  removed count   m
-//!     64  72*n  blocks          id u64, level u8, 7 zero bytes, min_ms i64, max_ms i64, lsn_min u64, lsn_max u64,
+//!     64     8  tombstones      number of their file, 0: there is none
+//!     72     8                  its length
+//!     80     4                  its checksum
+//!     84     4  reserved        zero
+//!     88  72*n  blocks          id u64, level u8, 7 zero bytes, min_ms i64, max_ms i64, lsn_min u64, lsn_max u64,
 //!                               samples u64, file bytes u64, footer crc u32, 4 zero bytes
 //!      *   8*m  removed ids     blocks that were replaced; their files may be deleted
 //!      *     4  crc32           of everything before
 //! ~~~
-//! Replaced as a whole: written under a temporary name, synced, renamed, directory synced.
+//! Version 1 ends its header at byte 64 and knows no tombstones. Replaced as a whole: written under a temporary name, synced, renamed, directory synced.
 
 use std::path::{Path, PathBuf};
 
 use crate::block::{BlockId, BlockMeta};
 use crate::disk::{self, Disk};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tombstones::TombstonesRef;
 
 const MAGIC: [u8; 4] = *b"TSQM";
-const VERSION: u16 = 1;
-const HEADER_LEN: usize = 64;
+const VERSION: u16 = 2;
+const HEADER_LEN_1: usize = 64;
+const HEADER_LEN: usize = 88;
 const ENTRY_LEN: usize = 72;
-const _: () = assert!(HEADER_LEN == 4 + 2 + 2 + 16 + 8 * 4 + 4 + 4);
+const _: () = assert!(HEADER_LEN_1 == 4 + 2 + 2 + 16 + 8 * 4 + 4 + 4);
+const _: () = assert!(HEADER_LEN == HEADER_LEN_1 + 8 + 8 + 4 + 4);
 const _: () = assert!(ENTRY_LEN == 8 + 8 + 8 * 6 + 8);
 
 pub(crate) const FILE_NAME: &str = "MANIFEST";
@@ -70,7 +77,9 @@ pub(crate) struct Manifest {
     pub(crate) sequence: u64,
     pub(crate) flushed_lsn: u64,
     pub(crate) first_segment: u64,
+    /// Number of the next block or file of tombstones.
     pub(crate) next_block: u64,
+    pub(crate) tombstones: Option<TombstonesRef>,
     pub(crate) blocks: Vec<BlockEntry>,
     pub(crate) removed: Vec<BlockId>,
 }
@@ -84,6 +93,7 @@ impl Manifest {
             flushed_lsn: 0,
             first_segment: 1,
             next_block: 1,
+            tombstones: None,
             blocks: Vec::new(),
             removed: Vec::new(),
         }
@@ -122,6 +132,11 @@ impl Manifest {
         for count in [self.blocks.len(), self.removed.len()] {
             out.extend_from_slice(&u32::try_from(count).expect("fewer than 2^32 blocks").to_le_bytes());
         }
+        let tombstones = self.tombstones.unwrap_or(TombstonesRef { number: 0, bytes: 0, crc: 0 });
+        out.extend_from_slice(&tombstones.number.to_le_bytes());
+        out.extend_from_slice(&tombstones.bytes.to_le_bytes());
+        out.extend_from_slice(&tombstones.crc.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         assert_eq!(out.len(), HEADER_LEN);
         for block in &self.blocks {
             out.extend_from_slice(&block.id.0.to_le_bytes());
@@ -143,7 +158,7 @@ impl Manifest {
     }
 
     fn decode(data: &[u8]) -> Result<Self> {
-        if data.len() < HEADER_LEN + 4 {
+        if data.len() < HEADER_LEN_1 + 4 {
             return Err(Error::corrupt(format!("the manifest has {} bytes, at least 68 are expected", data.len())));
         }
         if data[..4] != MAGIC {
@@ -156,19 +171,20 @@ impl Manifest {
             let message = format!("the manifest has format version {version}, this tsq reads up to {VERSION}");
             return Err(Error::new(ErrorKind::UnsupportedFormat, message));
         }
-        if !crc_matches || version != VERSION || data[6..8] != [0; 2] {
+        if !crc_matches || !(1..=VERSION).contains(&version) || data[6..8] != [0; 2] {
             return Err(Error::corrupt("the checksum of the manifest does not match"));
         }
         let mut fields = Fields(&body[8..]);
         let db_id = u128::from_le_bytes(fields.take());
         let [sequence, flushed_lsn, first_segment, next_block] = std::array::from_fn(|_| fields.u64());
         let (blocks, removed) = (fields.u32() as usize, fields.u32() as usize);
+        let tombstones = if version == 1 { None } else { fields.tombstones()? };
         if fields.0.len() as u64 != ENTRY_LEN as u64 * blocks as u64 + 8 * removed as u64 {
             return Err(Error::corrupt("the manifest's counts do not match its length"));
         }
         let blocks = (0..blocks).map(|_| fields.block()).collect();
         let removed = (0..removed).map(|_| BlockId(fields.u64())).collect();
-        Ok(Self { db_id, sequence, flushed_lsn, first_segment, next_block, blocks, removed })
+        Ok(Self { db_id, sequence, flushed_lsn, first_segment, next_block, tombstones, blocks, removed })
     }
 }
 
@@ -191,6 +207,15 @@ impl Fields<'_> {
 
     fn i64(&mut self) -> i64 {
         i64::from_le_bytes(self.take())
+    }
+
+    fn tombstones(&mut self) -> Result<Option<TombstonesRef>> {
+        if self.0.len() < HEADER_LEN - HEADER_LEN_1 {
+            return Err(Error::corrupt("the manifest ends inside its header"));
+        }
+        let (number, bytes, crc) = (self.u64(), self.u64(), self.u32());
+        self.take::<4>();
+        Ok((number > 0).then_some(TombstonesRef { number, bytes, crc }))
     }
 
     fn block(&mut self) -> BlockEntry {
@@ -223,6 +248,7 @@ mod tests {
         let mut manifest = Manifest::new(3);
         manifest.blocks = vec![block, BlockEntry { id: BlockId(9), ..block }];
         manifest.removed = vec![BlockId(1), BlockId(2)];
+        manifest.tombstones = Some(TombstonesRef { number: 8, bytes: 100, crc: 0xbeef });
         manifest
     }
 
@@ -243,10 +269,29 @@ mod tests {
     #[test]
     fn a_newer_version_is_told_from_damage() {
         let mut data = example().encode();
-        data[4] = 2;
+        data[4] = VERSION as u8 + 1;
+        sign(&mut data);
+        assert_eq!(Manifest::decode(&data).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
+    }
+
+    fn sign(data: &mut [u8]) {
         let end = data.len() - 4;
         let crc = crc32fast::hash(&data[..end]).to_le_bytes();
         data[end..].copy_from_slice(&crc);
-        assert_eq!(Manifest::decode(&data).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
+    }
+
+    #[test]
+    fn version_1_is_read_as_one_without_tombstones() {
+        let mut data = example().encode();
+        data.drain(HEADER_LEN_1..HEADER_LEN);
+        data[4] = 1;
+        sign(&mut data);
+        assert_eq!(Manifest::decode(&data).unwrap(), Manifest { tombstones: None, ..example() });
+        for len in [HEADER_LEN_1 + 4, HEADER_LEN + 3] {
+            let mut short = example().encode();
+            short.truncate(len);
+            sign(&mut short);
+            assert_eq!(Manifest::decode(&short).unwrap_err().kind(), ErrorKind::Corrupt, "{len} bytes");
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn normalise(kind: Kind, samples: &mut Samples) {
             _ => kept.push(index),
         }
     }
-    reorder(samples, &kept);
+    pick_rows(samples, &kept);
 }
 
 fn is_normal(kind: Kind, samples: &Samples) -> bool {
@@ -95,7 +95,8 @@ fn compare_histograms(kind: Kind, left: &Histogram, right: &Histogram) -> Orderi
         .then_with(|| floats(&left.custom_values, &right.custom_values))
 }
 
-fn reorder(samples: &mut Samples, order: &[usize]) {
+/// Replaces samples by those of these rows, in this order.
+pub(crate) fn pick_rows(samples: &mut Samples, order: &[usize]) {
     fn pick<T: Clone>(column: &mut Vec<T>, order: &[usize]) {
         if !column.is_empty() {
             *column = order.iter().map(|&index| column[index].clone()).collect();

@@ -15,9 +15,11 @@ use crate::head::{Generation, HeadSample, SampleValue, SeriesIndex, SeriesRef};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::options::Options;
 use crate::sample::{Kind, TimeRange};
+use crate::snapshot::left_metadata;
 use crate::store::{
     BLOCKS_DIR, Counters, KnownMetadata, LOCK_FILE, LOG_DIR, Missing, QUARANTINE_DIR, State, Store, block_path,
 };
+use crate::tombstones::{self, Tombstones, TombstonesRef};
 use crate::wal::{self, BatchRecord, RecordRef, RecordType, ReplayEnd, Wal, WalOptions};
 
 /// What a database is opened with.
@@ -60,6 +62,7 @@ impl Damage {
 pub(crate) struct Contents {
     pub(crate) manifest: Manifest,
     pub(crate) blocks: Vec<Arc<BlockReader>>,
+    pub(crate) tombstones: Tombstones,
     pub(crate) generation: Generation,
     pub(crate) log: ReplayEnd,
     /// What is damaged, and which times of the database it may have taken.
@@ -149,7 +152,30 @@ impl Parts {
         manifest.next_block = metas.iter().map(|meta| meta.id.0 + 1).max().unwrap_or(1);
         metas.retain(|meta| !replaced.contains(&meta.id));
         manifest.blocks = metas.iter().map(BlockEntry::of).collect();
+        if let Some(number) = tombstones::newest(&self.names(&self.dir)?) {
+            // What the file holds beyond its name is checked when it is read.
+            let found = tombstones::read(&*self.disk, &self.dir, db_id, number);
+            let unreadable = TombstonesRef { number, bytes: 0, crc: 0 };
+            manifest.tombstones = Some(found.map_or(unreadable, |(_, found)| found));
+            manifest.next_block = manifest.next_block.max(number + 1);
+        }
         Ok(manifest)
+    }
+
+    /// What is deleted of the blocks. Without it, nobody can tell what may be shown: all of time is missing then.
+    fn open_tombstones(&self, manifest: &mut Manifest, missing: &mut Vec<Missing>) -> Result<Tombstones> {
+        let Some(wanted) = manifest.tombstones else { return Ok(Tombstones::default()) };
+        let wrong = match tombstones::read(&*self.disk, &self.dir, manifest.db_id, wanted.number) {
+            Ok((tombstones, found)) if found == wanted => return Ok(tombstones),
+            Ok(_) => "it is not the file that the manifest refers to".to_owned(),
+            Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        manifest.tombstones = None;
+        let path = self.dir.join(tombstones::file_name(wanted.number));
+        let message = format!("what was deleted cannot be read, and would be back without it: {wrong}");
+        missing.push(Missing { damage: Damage { path, message }, range: TimeRange::ALL });
+        Ok(Tombstones::default())
     }
 
     fn open_blocks(&self, manifest: &Manifest, missing: &mut Vec<Missing>) -> Result<Vec<Arc<BlockReader>>> {
@@ -173,8 +199,9 @@ impl Parts {
     }
 
     /// Reads a database without changing a byte.
-    pub(crate) fn read(&self, manifest: Manifest, mut missing: Vec<Missing>) -> Result<Contents> {
+    pub(crate) fn read(&self, mut manifest: Manifest, mut missing: Vec<Missing>) -> Result<Contents> {
         let blocks = self.open_blocks(&manifest, &mut missing)?;
+        let tombstones = self.open_tombstones(&mut manifest, &mut missing)?;
         let index = Arc::new(SeriesIndex::new(self.options.shards, self.seed));
         let generation = Generation::new(index);
         let mut replay = Replay::new(&generation, self.options.limits.exemplars);
@@ -188,7 +215,7 @@ impl Parts {
             let message = format!("{lost} samples belong to series whose definition is missing");
             missing.push(anywhere(Damage { path: self.log_dir(), message }));
         }
-        Ok(Contents { manifest, blocks, generation, log, missing })
+        Ok(Contents { manifest, blocks, tombstones, generation, log, missing })
     }
 
     /// Opens for writing; read-only when something is damaged, unless the caller accepts the loss.
@@ -274,6 +301,7 @@ impl Parts {
             let path = self.dir.join(name);
             self.disk.unlink(&path).map_err(self.io("delete the temporary file", &path))?;
         }
+        self.tidy_tombstones(manifest)?;
         let listed: Vec<PathBuf> = manifest.blocks.iter().map(|block| block_path(&blocks_dir, block.id)).collect();
         let removed: Vec<PathBuf> = manifest.removed.iter().map(|id| block_path(&blocks_dir, *id)).collect();
         for name in self.names(&blocks_dir)? {
@@ -285,6 +313,19 @@ impl Parts {
                 self.disk.unlink(&path).map_err(self.io("delete the left-over file", &path))?;
             } else {
                 self.quarantine(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files of tombstones that the manifest does not refer to: they are older, or were never published.
+    fn tidy_tombstones(&self, manifest: &Manifest) -> Result<()> {
+        let current = manifest.tombstones.map(|current| current.number);
+        let names = self.names(&self.dir)?;
+        for number in names.iter().filter_map(|name| tombstones::number_of(name)) {
+            let path = self.dir.join(tombstones::file_name(number));
+            if current != Some(number) {
+                self.disk.unlink(&path).map_err(self.io("delete the left-over file", &path))?;
             }
         }
         Ok(())
@@ -353,7 +394,8 @@ impl Parts {
         lock: Option<Box<dyn LockGuard>>,
     ) -> Store {
         let state = State {
-            metadata: Arc::new(block_metadata(&contents.blocks)),
+            metadata: Arc::new(block_metadata(&contents.blocks, &contents.tombstones)),
+            tombstones: Arc::new(contents.tombstones),
             blocks: Arc::new(contents.blocks),
             generations: vec![Arc::new(contents.generation)],
             missing: Arc::new(contents.missing),
@@ -397,12 +439,12 @@ impl Parts {
 }
 
 /// Metadata of all blocks, that of the newest writes winning.
-fn block_metadata(blocks: &[Arc<BlockReader>]) -> KnownMetadata {
+fn block_metadata(blocks: &[Arc<BlockReader>], tombstones: &Tombstones) -> KnownMetadata {
     let mut ordered: Vec<_> = blocks.iter().collect();
     ordered.sort_by_key(|block| (block.meta().lsn_max, block.meta().id));
     let mut metadata = KnownMetadata::default();
     for block in ordered {
-        match block.metadata() {
+        match left_metadata(block, tombstones.of(block.meta().id).map(|deleted| &**deleted)) {
             Ok(known) => metadata.by_metric.extend(known.into_iter().map(|known| (known.metric.clone(), known))),
             Err(error) => metadata.unreadable = Some(error.to_string()),
         }

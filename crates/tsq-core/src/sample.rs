@@ -63,7 +63,7 @@ impl Kind {
 }
 
 /// An inclusive range of times in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimeRange {
     /// First time inside.
     pub min_ms: i64,

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::labels::Labels;
 use crate::merge;
 use crate::sample::{Kind, Samples, TimeRange};
+use crate::tombstones::Intervals;
 
 /// Samples of the head that count as one chunk for [`Series::pieces`].
 const HEAD_RUN: usize = 1024;
@@ -44,8 +45,8 @@ impl ReadCost {
 pub(crate) enum Part {
     /// Copied from the head, ordered.
     Head(Kind, Arc<Samples>),
-    /// Chunks of one block.
-    Block(Arc<BlockReader>, Vec<ChunkMeta>),
+    /// Chunks of one block, and the times of the series that are deleted of it.
+    Block(Arc<BlockReader>, Vec<ChunkMeta>, Option<Arc<Intervals>>),
 }
 
 impl Series {
@@ -64,7 +65,7 @@ impl Series {
         for part in &self.parts {
             found |= match part {
                 Part::Head(kind, _) => 1 << *kind as u8,
-                Part::Block(_, chunks) => chunks.iter().fold(0, |found, chunk| found | 1 << chunk.kind as u8),
+                Part::Block(_, chunks, _) => chunks.iter().fold(0, |found, chunk| found | 1 << chunk.kind as u8),
             };
         }
         Kind::ALL.into_iter().filter(move |kind| found & 1 << *kind as u8 != 0)
@@ -74,7 +75,7 @@ impl Series {
     pub fn chunk_count(&self) -> u64 {
         let count = |part: &Part| match part {
             Part::Head(..) => 1,
-            Part::Block(_, chunks) => chunks.len() as u64,
+            Part::Block(_, chunks, _) => chunks.len() as u64,
         };
         self.parts.iter().map(count).sum()
     }
@@ -86,7 +87,7 @@ impl Series {
                 let times = &samples.times;
                 (times.first().copied().unwrap_or(i64::MAX), times.last().copied().unwrap_or(i64::MIN))
             }
-            Part::Block(_, chunks) => {
+            Part::Block(_, chunks, _) => {
                 let min_ms = chunks.iter().map(|chunk| chunk.min_ms).min().unwrap_or(i64::MAX);
                 (min_ms, chunks.iter().map(|chunk| chunk.max_ms).max().unwrap_or(i64::MIN))
             }
@@ -106,7 +107,9 @@ impl Series {
                     let first_and_len = |times: &[i64]| (times[0], times.len());
                     runs.extend(samples.times.chunks(HEAD_RUN).map(first_and_len));
                 }
-                Part::Block(_, chunks) => runs.extend(chunks.iter().map(|chunk| (chunk.min_ms, chunk.count as usize))),
+                Part::Block(_, chunks, _) => {
+                    runs.extend(chunks.iter().map(|chunk| (chunk.min_ms, chunk.count as usize)));
+                }
             }
         }
         runs.sort_unstable();
@@ -156,11 +159,15 @@ impl Series {
                     is_ordered = false;
                 }
                 Part::Head(..) => {}
-                Part::Block(block, chunks) => {
+                Part::Block(block, chunks, deleted) => {
                     let wanted = |chunk: &&ChunkMeta| chunk.kind == kind && range.overlaps(&chunk.time_range());
                     for chunk in chunks.iter().filter(wanted) {
                         let start = out.len();
-                        let (bytes, is_strict) = block.read_chunk_in(chunk, range, times, out)?;
+                        let mut read = |out: &mut Samples| block.read_chunk_in(chunk, range, times, out);
+                        let (bytes, is_strict) = match deleted.as_ref().filter(|d| d.overlaps(chunk.time_range())) {
+                            None => read(out)?,
+                            Some(deleted) => read_left(deleted, out, read)?,
+                        };
                         let joins = start == 0 || out.times.get(start).is_none_or(|time| out.times[start - 1] < *time);
                         is_ordered &= is_strict && joins;
                         cost.chunks += 1;
@@ -180,9 +187,22 @@ impl Series {
     pub fn memory(&self) -> usize {
         let of_part = |part: &Part| match part {
             Part::Head(_, samples) => size_of::<Samples>() + samples.memory(),
-            Part::Block(_, chunks) => chunks.capacity() * size_of::<ChunkMeta>(),
+            Part::Block(_, chunks, _) => chunks.capacity() * size_of::<ChunkMeta>(),
         };
         let parts: usize = self.parts.iter().map(of_part).sum();
         size_of::<Self>() + self.labels.as_bytes().len() + self.parts.capacity() * size_of::<Part>() + parts
     }
+}
+
+/// Appends those of the samples that `read` gives which are not deleted. Returns what `read` does.
+pub(crate) fn read_left<T>(
+    deleted: &Intervals,
+    out: &mut Samples,
+    read: impl FnOnce(&mut Samples) -> Result<T>,
+) -> Result<T> {
+    let mut samples = Samples::default();
+    let result = read(&mut samples)?;
+    deleted.drop_from(&mut samples);
+    merge::extend(out, &samples);
+    Ok(result)
 }

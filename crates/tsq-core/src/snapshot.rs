@@ -12,6 +12,7 @@ use crate::query::{Matcher, SeriesStream, Source, all_match};
 use crate::sample::{Kind, Samples, TimeRange};
 use crate::series::{Part, Series};
 use crate::store::{Pin, State};
+use crate::tombstones::{BlockTombstones, Intervals};
 
 /// Everything acknowledged up to one moment; later writes, flushes, compactions and retention do not change it.
 ///
@@ -36,12 +37,46 @@ impl Snapshot {
         self.state.blocks.iter().filter(overlaps)
     }
 
+    fn deleted(&self, block: &BlockReader) -> Option<&BlockTombstones> {
+        self.state.tombstones.of(block.meta().id).map(|deleted| &**deleted)
+    }
+
+    /// Series of a block that pass the matchers and are not wholly deleted.
+    fn select_left(&self, block: &BlockReader, matchers: &[Matcher]) -> Result<Vec<u32>> {
+        let mut series = block.select(matchers)?;
+        if let Some(deleted) = self.deleted(block) {
+            series.retain(|series| !deleted.is_gone(*series));
+        }
+        Ok(series)
+    }
+
+    /// As [`Snapshot::select_left`], without those of which everything in a range is deleted.
+    fn select_in(&self, block: &BlockReader, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u32>> {
+        let mut series = self.select_left(block, matchers)?;
+        let Some(deleted) = self.deleted(block) else { return Ok(series) };
+        let (mut reader, mut chunks, mut kept) = (block.series_reader()?, Vec::new(), 0);
+        for at in 0..series.len() {
+            let times = deleted.series(series[at]);
+            chunks.clear();
+            if let Some(times) = times {
+                reader.chunks_in(series[at], range, &mut chunks)?;
+                drop_deleted(&mut chunks, times, range);
+            }
+            if times.is_none() || !chunks.is_empty() {
+                series[kept] = series[at];
+                kept += 1;
+            }
+        }
+        series.truncate(kept);
+        Ok(series)
+    }
+
     fn stream(&self, matchers: &[Matcher], range: TimeRange) -> Result<Stream<'_>> {
         self.state.check_whole(range)?;
         let mut cursors = Vec::new();
         for block in self.blocks(range) {
-            let series = block.select(matchers)?;
-            cursors.push(Cursor::Block { block, reader: Box::new(block.series_reader()?), series: series.into_iter() });
+            let (reader, series) = (Box::new(block.series_reader()?), self.select_left(block, matchers)?.into_iter());
+            cursors.push(Cursor::Block { block, reader, series, deleted: self.deleted(block) });
         }
         for generation in &self.state.generations {
             let series = generation.select(matchers).into_iter();
@@ -58,13 +93,23 @@ impl Snapshot {
 
 /// Series of one place in label order; one label set may come several times, once a kind.
 enum Cursor<'a> {
-    Block { block: &'a Arc<BlockReader>, reader: Box<SeriesReader<'a>>, series: std::vec::IntoIter<u32> },
-    Head { generation: &'a Arc<Generation>, series: std::vec::IntoIter<SeriesRef>, view: UndoView, lsn: u64 },
+    Block {
+        block: &'a Arc<BlockReader>,
+        reader: Box<SeriesReader<'a>>,
+        series: std::vec::IntoIter<u32>,
+        deleted: Option<&'a BlockTombstones>,
+    },
+    Head {
+        generation: &'a Arc<Generation>,
+        series: std::vec::IntoIter<SeriesRef>,
+        view: UndoView,
+        lsn: u64,
+    },
 }
 
 enum Found {
-    /// Its chunks in the range: at least one.
-    Block(Vec<ChunkMeta>),
+    /// Its chunks in the range, at least one, and its deleted times.
+    Block(Vec<ChunkMeta>, Option<Arc<Intervals>>),
     Head(SeriesRef),
 }
 
@@ -78,13 +123,17 @@ struct Stream<'a> {
 impl Stream<'_> {
     fn advance(&mut self, number: usize) -> Result<()> {
         self.heads[number] = match &mut self.cursors[number] {
-            Cursor::Block { reader, series, .. } => {
+            Cursor::Block { reader, series, deleted, .. } => {
                 let mut chunks = Vec::new();
                 loop {
                     let Some(id) = series.next() else { break None };
                     reader.chunks_in(id, self.range, &mut chunks)?;
+                    let deleted = deleted.and_then(|deleted| deleted.series(id));
+                    if let Some(deleted) = deleted {
+                        drop_deleted(&mut chunks, deleted, self.range);
+                    }
                     if !chunks.is_empty() {
-                        break Some((reader.labels(id)?, Found::Block(chunks)));
+                        break Some((reader.labels(id)?, Found::Block(chunks, deleted.cloned())));
                     }
                 }
             }
@@ -115,7 +164,9 @@ impl Stream<'_> {
 
     fn part(&mut self, number: usize, found: Found) -> Result<Option<Part>> {
         match (&mut self.cursors[number], found) {
-            (Cursor::Block { block, .. }, Found::Block(chunks)) => Ok(Some(Part::Block(Arc::clone(block), chunks))),
+            (Cursor::Block { block, .. }, Found::Block(chunks, deleted)) => {
+                Ok(Some(Part::Block(Arc::clone(block), chunks, deleted)))
+            }
             (Cursor::Head { generation, view, lsn, .. }, Found::Head(series)) => {
                 let kind = generation.index.kind(series);
                 let mut samples = Samples::default();
@@ -151,10 +202,10 @@ impl Source for Snapshot {
         if matchers.is_empty() {
             self.state.check_whole(range)?;
             for block in self.blocks(range) {
-                names.extend(block.label_names()?);
+                names.extend(block.label_names(self.deleted(block))?);
             }
             for generation in &self.state.generations {
-                generation.index.label_names(&mut names);
+                generation.label_names(&mut names);
             }
             return Ok(names.into_iter().collect());
         }
@@ -174,13 +225,13 @@ impl Source for Snapshot {
         let mut values = Vec::new();
         for block in self.blocks(range) {
             values.extend(match matchers {
-                [] => block.label_values(name)?,
-                _ => block.values_of(name, &block.select(matchers)?, range)?,
+                [] => block.label_values(name, self.deleted(block))?,
+                _ => block.values_of(name, &self.select_in(block, matchers, range)?, range)?,
             });
         }
         for generation in &self.state.generations {
             match matchers {
-                [] => generation.index.label_values(name, &mut values),
+                [] => generation.label_values(name, &mut values),
                 _ => generation.values_of(name, matchers, range, self.lsn, &mut values)?,
             }
         }
@@ -221,7 +272,7 @@ impl Source for Snapshot {
             }
         };
         for block in self.state.blocks.iter() {
-            for (labels, exemplars) in block.exemplars()? {
+            for (labels, exemplars) in left_exemplars(block, self.deleted(block))? {
                 exemplars.into_iter().for_each(|exemplar| add(labels.clone(), exemplar));
             }
         }
@@ -236,6 +287,36 @@ impl Source for Snapshot {
         }
         Ok(found.into_iter().collect())
     }
+}
+
+/// Drops chunks of which nothing is left in a range.
+fn drop_deleted(chunks: &mut Vec<ChunkMeta>, deleted: &Intervals, range: TimeRange) {
+    let inside = |chunk: &ChunkMeta| TimeRange::new(chunk.min_ms.max(range.min_ms), chunk.max_ms.min(range.max_ms));
+    chunks.retain(|chunk| !deleted.covers(inside(chunk)));
+}
+
+/// Exemplars of each series of a block that are not deleted.
+pub(crate) fn left_exemplars(
+    block: &BlockReader,
+    deleted: Option<&BlockTombstones>,
+) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+    let mut found = block.exemplars()?;
+    let Some(deleted) = deleted else { return Ok(found) };
+    for (entry, (_, list)) in found.iter_mut().enumerate() {
+        if let Some(times) = deleted.exemplars(entry) {
+            list.retain(|exemplar| !times.contains(exemplar.time_ms));
+        }
+    }
+    found.retain(|(_, list)| !list.is_empty());
+    Ok(found)
+}
+
+/// Metadata of a block that is not deleted.
+pub(crate) fn left_metadata(block: &BlockReader, deleted: Option<&BlockTombstones>) -> Result<Vec<Metadata>> {
+    let known = block.metadata()?;
+    let Some(deleted) = deleted else { return Ok(known) };
+    let left = known.into_iter().enumerate().filter(|(entry, _)| !deleted.has_metadata(*entry));
+    Ok(left.map(|(_, known)| known).collect())
 }
 
 /// Orders exemplars of one series by time and drops repetitions.

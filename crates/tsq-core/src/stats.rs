@@ -20,6 +20,10 @@ pub struct Stats {
     pub block_bytes: u64,
     /// Samples in blocks, before merging.
     pub block_samples: u64,
+    /// Samples in blocks that are deleted and not purged yet.
+    pub deleted_samples: u64,
+    /// Blocks with tombstones.
+    pub tombstone_blocks: u64,
     /// Bytes of all log segments.
     pub log_bytes: u64,
     /// Batches stored.
@@ -40,6 +44,8 @@ pub struct Stats {
     pub compactions: u64,
     /// Compactions that failed and will be tried again.
     pub compaction_failures: u64,
+    /// Deletes that deleted something.
+    pub deletes: u64,
     /// Bytes of all blocks written by flush and compaction: with `samples` this gives the write amplification.
     pub blocks_written_bytes: u64,
     /// Bytes of a torn log tail cut at opening.
@@ -63,6 +69,8 @@ impl Stats {
             blocks: state.blocks.len() as u64,
             block_bytes: state.blocks.iter().map(|block| block.meta().file_bytes).sum(),
             block_samples: state.blocks.iter().map(|block| block.meta().samples).sum(),
+            deleted_samples: state.tombstones.iter().map(|(_, deleted)| deleted.samples()).sum(),
+            tombstone_blocks: state.tombstones.iter().count() as u64,
             log_bytes: store.wal.as_ref().map_or(0, crate::wal::Wal::total_bytes),
             batches: get(&counters.batches),
             samples: get(&counters.samples),
@@ -73,6 +81,7 @@ impl Stats {
             flush_failures: get(&counters.flush_failures),
             compactions: get(&counters.compactions),
             compaction_failures: get(&counters.compaction_failures),
+            deletes: get(&counters.deletes),
             blocks_written_bytes: get(&counters.blocks_written_bytes),
             torn_tail_bytes: get(&counters.torn_tail_bytes),
             damaged: get(&counters.damaged),

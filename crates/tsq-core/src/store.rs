@@ -19,6 +19,7 @@ use crate::open::Damage;
 use crate::options::Options;
 use crate::sample::TimeRange;
 use crate::snapshot::Snapshot;
+use crate::tombstones::Tombstones;
 use crate::wal::Wal;
 
 /// What a reader needs: swapped as a whole, so that each snapshot is consistent.
@@ -28,6 +29,8 @@ pub(crate) struct State {
     /// Oldest first; the last one takes writes, one before it is being flushed.
     pub(crate) generations: Vec<Arc<Generation>>,
     pub(crate) metadata: Arc<KnownMetadata>,
+    /// What is deleted of the blocks. Changes only under the lock of the manifest.
+    pub(crate) tombstones: Arc<Tombstones>,
     /// What was damaged at opening and nobody has accepted.
     pub(crate) missing: Arc<Vec<Missing>>,
 }
@@ -115,6 +118,7 @@ pub(crate) struct Counters {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compaction_failures: AtomicU64,
+    pub(crate) deletes: AtomicU64,
     pub(crate) blocks_written_bytes: AtomicU64,
     pub(crate) torn_tail_bytes: AtomicU64,
     pub(crate) damaged: AtomicU64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::block::{BlockMeta, BlockReader};
 use crate::db::{Db, DbBuilder};
@@ -12,6 +13,7 @@ use crate::options::Options;
 use crate::query::Source;
 use crate::sample::TimeRange;
 use crate::store::{BLOCKS_DIR, LOG_DIR, block_path};
+use crate::tombstones::{self, BlockTombstones, Tombstones};
 use crate::wal;
 
 /// The result of checking a directory.
@@ -31,6 +33,10 @@ pub struct Verification {
 pub struct BlockInspection {
     /// What its footer says.
     pub meta: BlockMeta,
+    /// Its series with samples that are deleted and not purged yet.
+    pub deleted_series: u64,
+    /// Those samples.
+    pub deleted_samples: u64,
     /// Bytes by part of the file; the sum is the length of the file.
     pub parts: Vec<(&'static str, u64)>,
     /// Columns, rows and bytes by codec.
@@ -74,12 +80,19 @@ impl Parts {
             }
         };
         report.count(self.disk.len(&path));
+        let tombstones = self.verify_tombstones(&manifest, &mut report);
         let blocks_dir = self.dir.join(BLOCKS_DIR);
         for entry in &manifest.blocks {
             let path = block_path(&blocks_dir, entry.id);
             report.count(self.disk.len(&path));
             let errors = match BlockReader::open(&*self.disk, &path, manifest.db_id) {
-                Ok(block) => block.verify(),
+                Ok(block) => {
+                    let mut errors = block.verify();
+                    if errors.is_empty() {
+                        errors.extend(verify_numbers(&block, tombstones.of(entry.id)).err());
+                    }
+                    errors
+                }
                 Err(error) => vec![error],
             };
             let found = errors.into_iter().map(|error| Damage { path: path.clone(), message: error.to_string() });
@@ -87,6 +100,20 @@ impl Parts {
         }
         self.verify_log(&manifest, &mut report)?;
         Ok(report)
+    }
+
+    /// Checks the file of tombstones and returns what it holds.
+    fn verify_tombstones(&self, manifest: &Manifest, report: &mut Verification) -> Tombstones {
+        let Some(wanted) = manifest.tombstones else { return Tombstones::default() };
+        let path = self.dir.join(tombstones::file_name(wanted.number));
+        report.count(self.disk.len(&path));
+        let message = match tombstones::read(&*self.disk, &self.dir, manifest.db_id, wanted.number) {
+            Ok((tombstones, found)) if found == wanted => return tombstones,
+            Ok(_) => "the tombstones are not those that the manifest refers to".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        report.findings.push(Damage { path, message });
+        Tombstones::default()
     }
 
     fn verify_log(&self, manifest: &Manifest, report: &mut Verification) -> Result<()> {
@@ -111,6 +138,19 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Tombstones name only series and entries that a block has.
+fn verify_numbers(block: &BlockReader, deleted: Option<&Arc<BlockTombstones>>) -> Result<()> {
+    let Some(deleted) = deleted else { return Ok(()) };
+    let counts = [block.meta().series, block.exemplars()?.len() as u64, block.metadata()?.len() as u64];
+    let ends = deleted.ends();
+    let past = ends.iter().zip(counts).any(|(end, count)| *end > count) || deleted.samples() > block.meta().samples;
+    if past {
+        let message = "the tombstones name series, exemplars or metadata that the block does not have";
+        return Err(Error::corrupt(message).in_file(block.path()));
+    }
+    Ok(())
 }
 
 impl Verification {
@@ -147,7 +187,8 @@ impl Db {
     /// `Corrupt` when a page of an index is damaged.
     pub fn inspect(&self) -> Result<Inspection> {
         let mut inspection = Inspection::default();
-        for block in self.store().state.read().blocks.iter() {
+        let state = self.store().state.read().clone();
+        for block in state.blocks.iter() {
             let stats = block.stats()?;
             let of = |stats: &crate::block::CodecStats| CodecUse {
                 columns: stats.columns,
@@ -155,7 +196,11 @@ impl Db {
                 bytes: stats.bytes,
             };
             let codecs = stats.codecs.iter().map(|(name, stats)| (name.clone(), of(stats))).collect();
-            inspection.blocks.push(BlockInspection { meta: block.meta().clone(), parts: stats.parts, codecs });
+            let meta = block.meta().clone();
+            let counts = |deleted: &Arc<BlockTombstones>| (deleted.series_count(), deleted.samples());
+            let (deleted_series, deleted_samples) = state.tombstones.of(meta.id).map_or((0, 0), counts);
+            let parts = stats.parts;
+            inspection.blocks.push(BlockInspection { meta, deleted_series, deleted_samples, parts, codecs });
         }
         inspection.blocks.sort_by_key(|block| block.meta.id);
         self.count_labels(&mut inspection)?;

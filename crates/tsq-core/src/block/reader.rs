@@ -20,6 +20,7 @@ use crate::index::{Index, IndexSections, SeriesEntry};
 use crate::labels::Labels;
 use crate::query::Matcher;
 use crate::sample::{Samples, TimeRange};
+use crate::tombstones::BlockTombstones;
 
 /// An open block; shared by all readers of it.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ impl BlockReader {
     }
 
     /// Appends the times, steps and start times of a chunk. Gives the encoded bytes they took.
-    pub(super) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
+    pub(crate) fn read_axes(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
         let (rows, before, axes) = (chunk.count as usize, out.len(), chunk.entry.axes);
         let mut bytes = 0;
         let mut read = |number: u32, usage: ColumnUse, out: &mut Vec<i64>| {
@@ -306,14 +307,22 @@ impl BlockReader {
         Ok((payload, section.offset + offset))
     }
 
-    /// Sorted names of the labels in the block.
-    pub(crate) fn label_names(&self) -> Result<Vec<String>> {
-        self.index()?.names()
+    /// Sorted names of the labels that a series of the block has which is not wholly deleted.
+    pub(crate) fn label_names(&self, deleted: Option<&BlockTombstones>) -> Result<Vec<String>> {
+        let index = self.index()?;
+        match deleted {
+            None => index.names(),
+            Some(deleted) => index.names_left(|series| !deleted.is_gone(series)),
+        }
     }
 
-    /// Sorted values of a label in the block.
-    pub(crate) fn label_values(&self, name: &str) -> Result<Vec<String>> {
-        self.index()?.values_of(name)
+    /// Sorted values of a label that a series of the block has which is not wholly deleted.
+    pub(crate) fn label_values(&self, name: &str, deleted: Option<&BlockTombstones>) -> Result<Vec<String>> {
+        let index = self.index()?;
+        match deleted {
+            None => index.values_of(name),
+            Some(deleted) => index.values_left(name, |series| !deleted.is_gone(series)),
+        }
     }
 
     /// What was known about metrics, as it was written.

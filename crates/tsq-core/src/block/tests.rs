@@ -100,8 +100,8 @@ fn a_block_comes_back() {
     assert_eq!(block.labels(1).unwrap(), labels(&[("__name__", "up"), ("job", "api")]));
     assert_eq!(read(&block, 2, Kind::Float), long);
     assert_eq!(read(&block, 0, Kind::Run).steps, [1, 2, 3]);
-    assert_eq!(block.label_names().unwrap(), ["__name__", "job", "run_id"]);
-    assert_eq!(block.label_values("job").unwrap(), ["api", "db"]);
+    assert_eq!(block.label_names(None).unwrap(), ["__name__", "job", "run_id"]);
+    assert_eq!(block.label_values("job", None).unwrap(), ["api", "db"]);
     let stats = block.stats().unwrap();
     assert_eq!(stats.parts.iter().map(|(_, bytes)| bytes).sum::<u64>(), written.file_bytes);
     assert_eq!(stats.codecs["linear"].columns, 5, "two series share three time columns; two of the run");
@@ -113,7 +113,7 @@ fn empty_blocks_and_blocks_of_one_series_work() {
     home.writer(1).finish(&[], &[]).unwrap();
     let block = home.open(1);
     assert!(select(&block, &[], TimeRange::ALL).unwrap().is_empty());
-    assert!(block.label_names().unwrap().is_empty() && block.label_values("a").unwrap().is_empty());
+    assert!(block.label_names(None).unwrap().is_empty() && block.label_values("a", None).unwrap().is_empty());
     assert_eq!(block.labels(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
 
     let mut writer = home.writer(2);
@@ -189,8 +189,8 @@ fn everything(block: &BlockReader) -> Result<String> {
             all += &format!("{times:?} {steps:?} {bits:?} {histograms:?} {starts:?}\n");
         }
     }
-    for name in block.label_names()? {
-        all += &format!("{name} {:?}\n", block.label_values(&name)?);
+    for name in block.label_names(None)? {
+        all += &format!("{name} {:?}\n", block.label_values(&name, None)?);
     }
     all += &format!("{:?} {:?} {:?}", block.metadata()?, block.exemplars()?, block.stats()?);
     Ok(all)

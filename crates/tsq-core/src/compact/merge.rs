@@ -10,67 +10,119 @@ use crate::error::Result;
 use crate::labels::Labels;
 use crate::merge::normalise;
 use crate::sample::{Kind, Samples};
-use crate::snapshot::sort_exemplars;
+use crate::series::read_left;
+use crate::snapshot::{left_exemplars, left_metadata, sort_exemplars};
+use crate::tombstones::{BlockTombstones, Intervals};
 
 /// Chunks with as many samples are copied without decoding when nothing overlaps them.
 const FULL_CHUNK: u32 = 1024;
 
-/// Writes the union of all inputs' series. O(samples + series * log inputs).
-pub(super) fn merge_series(inputs: &[Arc<BlockReader>], writer: &mut BlockWriter) -> Result<()> {
-    let mut readers = inputs.iter().map(|input| input.series_reader()).collect::<Result<Vec<_>>>()?;
+/// Series between two looks at whether to go on.
+const SERIES_UNASKED: u64 = 256;
+
+/// A block to be merged and what is deleted of it.
+pub(super) struct Input {
+    pub(super) block: Arc<BlockReader>,
+    pub(super) deleted: Option<Arc<BlockTombstones>>,
+}
+
+impl Input {
+    fn is_gone(&self, series: u32) -> bool {
+        self.deleted.as_ref().is_some_and(|deleted| deleted.is_gone(series))
+    }
+
+    fn series(&self) -> u64 {
+        self.block.meta().series
+    }
+}
+
+/// Writes the union of all inputs' series without what is deleted, and returns their number; `None` when `go_on` says
+/// that it is in vain. O(samples + series * log inputs).
+pub(super) fn merge_series(
+    inputs: &[Input],
+    writer: &mut BlockWriter,
+    go_on: impl Fn() -> bool,
+) -> Result<Option<u64>> {
+    let mut readers = inputs.iter().map(|input| input.block.series_reader()).collect::<Result<Vec<_>>>()?;
     let mut next: BinaryHeap<Reverse<(Labels, usize, u32)>> = BinaryHeap::new();
     for (number, input) in inputs.iter().enumerate() {
-        if input.meta().series > 0 {
+        if input.series() > 0 {
             next.push(Reverse((readers[number].labels(0)?, number, 0)));
         }
     }
     let mut sources: Vec<(usize, u32)> = Vec::new();
+    let (mut seen, mut written) = (0, 0);
     while let Some(Reverse((labels, number, series))) = next.pop() {
-        sources.push((number, series));
-        if u64::from(series) + 1 < inputs[number].meta().series {
+        if !inputs[number].is_gone(series) {
+            sources.push((number, series));
+        }
+        if u64::from(series) + 1 < inputs[number].series() {
             next.push(Reverse((readers[number].labels(series + 1)?, number, series + 1)));
         }
         if next.peek().is_none_or(|Reverse((other, _, _))| *other != labels) {
-            writer.series(&labels)?;
-            let chunks = gather(&mut readers, &sources)?;
-            for kind in Kind::ALL {
-                merge_kind(inputs, &chunks, kind, writer)?;
+            seen += 1;
+            if seen % SERIES_UNASKED == 0 && !go_on() {
+                return Ok(None);
+            }
+            // Of a source that is not wholly deleted a sample is left.
+            if !sources.is_empty() {
+                writer.series(&labels)?;
+                let chunks = gather(inputs, &mut readers, &sources)?;
+                for kind in Kind::ALL {
+                    merge_kind(inputs, &chunks, kind, writer)?;
+                }
+                written += 1;
             }
             sources.clear();
         }
     }
-    Ok(())
+    Ok(Some(written))
 }
 
-/// A chunk and the input it lies in.
-type Placed = (usize, ChunkMeta);
+/// A chunk of which something is left, and the input it lies in.
+struct Placed {
+    input: usize,
+    chunk: ChunkMeta,
+    /// Deleted times, if it holds any.
+    deleted: Option<Arc<Intervals>>,
+}
 
 /// The chunks of one label set in all inputs.
-fn gather(readers: &mut [SeriesReader<'_>], sources: &[(usize, u32)]) -> Result<Vec<Placed>> {
+fn gather(inputs: &[Input], readers: &mut [SeriesReader<'_>], sources: &[(usize, u32)]) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     let mut list = Vec::new();
     for &(number, series) in sources {
         list.clear();
         readers[number].chunks(series, &mut list)?;
-        placed.extend(list.drain(..).map(|chunk| (number, chunk)));
+        let deleted = inputs[number].deleted.as_ref().and_then(|deleted| deleted.series(series));
+        for chunk in list.drain(..) {
+            let range = chunk.time_range();
+            if deleted.is_none_or(|deleted| !deleted.covers(range)) {
+                let deleted = deleted.filter(|deleted| deleted.overlaps(range)).cloned();
+                placed.push(Placed { input: number, chunk, deleted });
+            }
+        }
     }
     Ok(placed)
 }
 
 /// Writes one kind of a series: full chunks that nothing overlaps byte for byte, all others merged and packed anew.
-fn merge_kind(inputs: &[Arc<BlockReader>], chunks: &[Placed], kind: Kind, writer: &mut BlockWriter) -> Result<()> {
-    let mut chunks: Vec<&Placed> = chunks.iter().filter(|(_, chunk)| chunk.kind == kind).collect();
-    chunks.sort_by_key(|(number, chunk)| (chunk.min_ms, chunk.max_ms, *number));
+fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut BlockWriter) -> Result<()> {
+    let mut chunks: Vec<&Placed> = chunks.iter().filter(|placed| placed.chunk.kind == kind).collect();
+    chunks.sort_by_key(|placed| (placed.chunk.min_ms, placed.chunk.max_ms, placed.input));
     let mut samples = Samples::default();
     let mut newest = i64::MIN;
-    for (position, (number, chunk)) in chunks.iter().enumerate() {
-        let after = chunks.get(position + 1).map_or(i64::MAX, |(_, next)| next.min_ms);
+    for (position, Placed { input, chunk, deleted }) in chunks.iter().enumerate() {
+        let block = &inputs[*input].block;
+        let after = chunks.get(position + 1).map_or(i64::MAX, |next| next.chunk.min_ms);
         let alone = newest < chunk.min_ms && chunk.max_ms < after;
-        if alone && chunk.count >= FULL_CHUNK {
+        if let Some(deleted) = deleted {
+            read_left(deleted, &mut samples, |left| block.read_chunk(chunk, left))?;
+        } else if alone && chunk.count >= FULL_CHUNK {
             write(kind, &mut samples, writer)?;
-            writer.copy_chunk(&inputs[*number], chunk)?;
+            writer.copy_chunk(block, chunk)?;
         } else {
-            inputs[*number].read_chunk(chunk, &mut samples)?;
+            block.read_chunk(chunk, &mut samples)?;
         }
         newest = newest.max(chunk.max_ms);
     }
@@ -90,14 +142,15 @@ fn write(kind: Kind, samples: &mut Samples, writer: &mut BlockWriter) -> Result<
 pub(super) type Notes = (Vec<Metadata>, Vec<(Labels, Vec<Exemplar>)>);
 
 /// Metadata of all inputs, that of the newest writes winning, and all exemplars.
-pub(super) fn merge_notes(inputs: &[Arc<BlockReader>]) -> Result<Notes> {
+pub(super) fn merge_notes(inputs: &[Input]) -> Result<Notes> {
     let mut ordered: Vec<_> = inputs.iter().collect();
-    ordered.sort_by_key(|block| (block.meta().lsn_max, block.meta().id));
+    ordered.sort_by_key(|input| (input.block.meta().lsn_max, input.block.meta().id));
     let mut metadata = BTreeMap::new();
     let mut exemplars: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-    for block in ordered {
-        metadata.extend(block.metadata()?.into_iter().map(|known| (known.metric.clone(), known)));
-        for (labels, list) in block.exemplars()? {
+    for Input { block, deleted } in ordered {
+        let deleted = deleted.as_deref();
+        metadata.extend(left_metadata(block, deleted)?.into_iter().map(|known| (known.metric.clone(), known)));
+        for (labels, list) in left_exemplars(block, deleted)? {
             exemplars.entry(labels).or_default().extend(list);
         }
     }

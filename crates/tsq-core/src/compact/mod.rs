@@ -1,16 +1,20 @@
-//! Compaction: merging blocks into fewer, larger ones, and dropping what retention no longer keeps.
+//! Compaction: merging blocks into fewer, larger ones, without what was deleted, and dropping what retention no longer
+//! keeps.
 
 mod merge;
 mod plan;
 
 use std::sync::Arc;
 
-use crate::block::{BlockId, BlockReader};
-use crate::error::Result;
+use crate::block::BlockId;
+use crate::error::{Error, Result};
 use crate::flush::Change;
-use crate::store::{Counters, Store};
+use crate::manifest::BlockEntry;
+use crate::store::{Counters, Store, block_path};
+use crate::tombstones::Tombstones;
+use merge::Input;
 
-pub(crate) use plan::{Merge, expired, plan};
+pub(crate) use plan::{Merge, expired, plan, rewrite};
 
 impl Store {
     /// Applies retention, then merges blocks until no rule asks for a merge. With `all`, first-level blocks are merged
@@ -29,16 +33,25 @@ impl Store {
         self.apply_retention()?;
         loop {
             let blocks = self.manifest.lock().blocks.clone();
-            let Some(merge) = plan(&blocks, all) else { return Ok(()) };
-            self.merge_blocks(&merge)?;
-            Counters::add(&self.counters.compactions, 1);
+            let Some(merge) = plan(&blocks, all).or_else(|| self.rewrite(&blocks)) else { return Ok(()) };
+            // A delete meanwhile: the next look at the blocks plans the merge again.
+            if self.merge_blocks(&merge)?.is_some() {
+                Counters::add(&self.counters.compactions, 1);
+            }
         }
     }
 
     /// Whether a rule asks for work.
     pub(crate) fn wants_compaction(&self) -> bool {
         let blocks = self.manifest.lock().blocks.clone();
-        plan(&blocks, false).is_some() || !expired(&blocks, &self.options, self.clock.now_ms()).is_empty()
+        plan(&blocks, false).is_some()
+            || self.rewrite(&blocks).is_some()
+            || !expired(&blocks, &self.options, self.clock.now_ms()).is_empty()
+    }
+
+    fn rewrite(&self, blocks: &[BlockEntry]) -> Option<Merge> {
+        let tombstones = Arc::clone(&self.state.read().tombstones);
+        rewrite(blocks, |block| tombstones.of(block).map_or(0, |deleted| deleted.samples()))
     }
 
     fn apply_retention(&self) -> Result<()> {
@@ -47,22 +60,39 @@ impl Store {
         if removed.is_empty() {
             return Ok(());
         }
-        self.publish(&Change { added: Vec::new(), removed, flushed: None })
+        self.publish(&Change { added: Vec::new(), removed, flushed: None, applied: None }).map(drop)
     }
 
-    fn merge_blocks(&self, merge: &Merge) -> Result<()> {
-        let inputs = self.readers(&merge.blocks);
-        let lsn_min = inputs.iter().map(|block| block.meta().lsn_min).min().unwrap_or(0);
-        let lsn_max = inputs.iter().map(|block| block.meta().lsn_max).max().unwrap_or(0);
+    /// Replaces blocks by one that holds what is not deleted of them, or by none. Returns the bytes of that one; `None`
+    /// and nothing is changed when something is deleted from them meanwhile.
+    pub(crate) fn merge_blocks(&self, merge: &Merge) -> Result<Option<u64>> {
+        let (inputs, applied) = self.inputs(&merge.blocks);
+        let unchanged = || applied.agrees(&self.state.read().tombstones, &merge.blocks);
+        let lsn_min = inputs.iter().map(|input| input.block.meta().lsn_min).min().unwrap_or(0);
+        let lsn_max = inputs.iter().map(|input| input.block.meta().lsn_max).max().unwrap_or(0);
         let mut writer = self.new_block(merge.level, (lsn_min, lsn_max), merge.blocks.clone())?;
-        merge::merge_series(&inputs, &mut writer)?;
+        let Some(series) = merge::merge_series(&inputs, &mut writer, unchanged)? else { return Ok(None) };
         let (metadata, exemplars) = merge::merge_notes(&inputs)?;
-        let meta = writer.finish(&metadata, &exemplars)?;
-        self.publish(&Change { added: vec![meta], removed: merge.blocks.clone(), flushed: None })
+        let mut change =
+            Change { added: Vec::new(), removed: merge.blocks.clone(), flushed: None, applied: Some(applied.clone()) };
+        if series > 0 || !metadata.is_empty() || !exemplars.is_empty() {
+            change.added.push(writer.finish(&metadata, &exemplars)?);
+        }
+        if self.publish(&change)? {
+            return Ok(Some(change.added.iter().map(|meta| meta.file_bytes).sum()));
+        }
+        for meta in &change.added {
+            let path = block_path(&self.blocks_dir(), meta.id);
+            self.disk.unlink(&path).map_err(|error| Error::io("delete a block that came too late", &path, error))?;
+        }
+        Ok(None)
     }
 
-    fn readers(&self, ids: &[BlockId]) -> Vec<Arc<BlockReader>> {
+    fn inputs(&self, ids: &[BlockId]) -> (Vec<Input>, Arc<Tombstones>) {
         let state = self.state.read();
-        state.blocks.iter().filter(|block| ids.contains(&block.meta().id)).cloned().collect()
+        let wanted = state.blocks.iter().filter(|block| ids.contains(&block.meta().id));
+        let inputs = wanted
+            .map(|block| Input { block: Arc::clone(block), deleted: state.tombstones.of(block.meta().id).cloned() });
+        (inputs.collect(), Arc::clone(&state.tombstones))
     }
 }

@@ -61,6 +61,14 @@ fn merge(group: &[&BlockEntry], tier: usize) -> Merge {
     Merge { blocks: group.iter().map(|block| block.id).collect(), level: tier as u8 + 1 }
 }
 
+/// The block of which the most is deleted, once that is a tenth of its samples: larger tiers may never merge it again.
+pub(crate) fn rewrite(blocks: &[BlockEntry], deleted: impl Fn(BlockId) -> u64) -> Option<Merge> {
+    let counted = blocks.iter().map(|block| (deleted(block.id), block));
+    let heavy = counted.filter(|(count, block)| *count > 0 && count.saturating_mul(10) >= block.samples);
+    let (_, block) = heavy.max_by_key(|(count, block)| (*count, block.id))?;
+    Some(Merge { blocks: vec![block.id], level: block.level })
+}
+
 /// Blocks that the retention by time or by size no longer keeps.
 pub(crate) fn expired(blocks: &[BlockEntry], options: &Options, now_ms: i64) -> Vec<BlockId> {
     let mut kept: Vec<_> = blocks.iter().collect();
@@ -115,6 +123,15 @@ mod tests {
         assert_eq!(plan(&wide[..2], false), None);
         assert_eq!(plan(&wide[..2], true).map(|merge| merge.blocks.len()), Some(2));
         assert_eq!(plan(&wide[..1], true), None);
+    }
+
+    #[test]
+    fn a_block_is_written_anew_when_a_tenth_of_it_is_deleted() {
+        let blocks: Vec<_> = (0..4).map(|id| BlockEntry { samples: 100, ..block(id, 2, 0, 10) }).collect();
+        assert_eq!(rewrite(&blocks, |_| 9), None);
+        assert_eq!(rewrite(&blocks, |id| id.0 * 9), Some(Merge { blocks: vec![BlockId(3)], level: 2 }));
+        let empty = [BlockEntry { samples: 0, ..blocks[0] }];
+        assert_eq!(rewrite(&empty, |_| 0), None);
     }
 
     #[test]

@@ -134,6 +134,13 @@ impl SeriesData {
         Self { newest: self.newest, ..Self::default() }
     }
 
+    /// Forgets the newest sample if it is one of the generations before and lies in `range`.
+    pub(super) fn forget(&mut self, range: TimeRange) {
+        if self.ordered == 0 && self.newest.is_some_and(|newest| range.contains(newest.time_ms)) {
+            self.newest = None;
+        }
+    }
+
     fn newest_step(&self) -> i64 {
         match &self.body {
             Body::Empty => 0,

@@ -1,6 +1,7 @@
 //! All samples from one flush to the next, per shard, with what is needed to show a reader an earlier moment.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::{HashMap, HashSet};
@@ -26,6 +27,8 @@ pub(crate) struct Generation {
     next_log_ref: std::sync::atomic::AtomicU32,
     pub(crate) notes: Mutex<Notes>,
     frozen: OnceLock<Frozen>,
+    /// The index may know series that were deleted from the blocks.
+    outlived: AtomicBool,
 }
 
 /// Where a generation ends in the log.
@@ -71,13 +74,14 @@ const PENDING: u64 = u64::MAX;
 impl Generation {
     pub(crate) fn new(index: Arc<SeriesIndex>) -> Self {
         let shards = (0..index.shard_count()).map(|_| RwLock::default()).collect();
-        Self { index, shards, next_log_ref: 0.into(), notes: Mutex::default(), frozen: OnceLock::new() }
+        let (notes, frozen, outlived) = Default::default();
+        Self { index, shards, next_log_ref: 0.into(), notes, frozen, outlived }
     }
 
     /// The generation after this one over the same index: empty, but it knows the newest sample of each series.
     /// The caller keeps writers away.
     pub(crate) fn successor(&self) -> Self {
-        let next = Self::new(self.index.clone());
+        let next = Self { outlived: self.knows_deleted().into(), ..Self::new(self.index.clone()) };
         for (shard, next_shard) in self.shards.iter().zip(&next.shards) {
             next_shard.write().data = shard.read().data.iter().map(SeriesData::successor).collect();
         }
@@ -122,7 +126,7 @@ impl Generation {
 
     /// Numbers the next series defined in this generation's log.
     pub(crate) fn next_log_ref(&self) -> u32 {
-        self.next_log_ref.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        self.next_log_ref.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Series with samples in this generation, in no order.
@@ -155,6 +159,50 @@ impl Generation {
         }
         self.index.sort(&mut series);
         series
+    }
+
+    /// Adds the names of all labels.
+    pub(crate) fn label_names(&self, out: &mut BTreeSet<String>) {
+        if !self.knows_deleted() {
+            return self.index.label_names(out);
+        }
+        for series in self.all_series() {
+            for (name, _) in self.index.labels(series).iter() {
+                if !out.contains(name) {
+                    out.insert(name.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Adds the values of one label.
+    pub(crate) fn label_values(&self, name: &str, out: &mut Vec<String>) {
+        if !self.knows_deleted() {
+            return self.index.label_values(name, out);
+        }
+        let mut known = HashSet::new();
+        for series in self.all_series() {
+            let new = |number, value: &str| known.insert(number).then(|| value.to_owned());
+            out.extend(self.index.label_value(series, name, new).flatten());
+        }
+    }
+
+    /// Whether the index may know series that were deleted from the blocks: labels are then read from those that have
+    /// samples here, until a flush builds the index anew.
+    pub(crate) fn knows_deleted(&self) -> bool {
+        self.outlived.load(Ordering::Relaxed)
+    }
+
+    /// Series that pass the matchers were deleted from the blocks in a range: their newest samples there may be written
+    /// again.
+    pub(crate) fn forget(&self, matchers: &[Matcher], range: TimeRange) {
+        self.outlived.store(true, Ordering::Relaxed);
+        for series in self.index.select(matchers) {
+            let mut shard = self.shards[self.index.shard_of(series)].write();
+            if let Some(data) = shard.data.get_mut(self.index.slot_of(series) as usize) {
+                data.forget(range);
+            }
+        }
     }
 
     /// The visible samples of one series inside a range, in order.

@@ -123,6 +123,40 @@ impl<'a> Index<'a> {
         pairs.iter().map(|pair| cursor.get(*pair).map(str::to_owned)).collect()
     }
 
+    /// Sorted names that any series which passes `left` has. O(postings) at worst.
+    pub(crate) fn names_left(&self, left: impl Fn(u32) -> bool) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for number in 0..self.name_count() {
+            for pair in self.pairs_of(number)? {
+                if self.has_series(pair, &left)? {
+                    names.push(self.name(number)?);
+                    break;
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Sorted values of a name that any series which passes `left` has. O(postings of the name) at worst.
+    pub(crate) fn values_left(&self, name: &str, left: impl Fn(u32) -> bool) -> Result<Vec<String>> {
+        let mut values = Vec::new();
+        let Some(pairs) = self.find_name(name)? else { return Ok(values) };
+        for pair in pairs {
+            if self.has_series(pair, &left)? {
+                let mut value = String::new();
+                self.values.get(pair, &mut value)?;
+                values.push(value);
+            }
+        }
+        Ok(values)
+    }
+
+    fn has_series(&self, pair: u32, left: &impl Fn(u32) -> bool) -> Result<bool> {
+        let mut series = Vec::new();
+        self.postings.get(pair)?.append(&mut series)?;
+        Ok(series.into_iter().any(left))
+    }
+
     /// The pair of a name with this value.
     pub(crate) fn find_value(&self, pairs: &Range<u32>, value: &str) -> Result<Option<u32>> {
         let pair = self.values.lower_bound(pairs.start, pairs.end, value)?;
