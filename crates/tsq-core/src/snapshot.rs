@@ -152,8 +152,10 @@ impl Stream<'_> {
         let (labels, found) = self.heads[first].take().expect("the least head is there");
         let mut parts = Vec::from_iter(self.part(first, found)?);
         self.advance(first)?;
-        // Cursors before the first one have greater labels; its own next series may have the same ones.
-        for number in first..self.cursors.len() {
+        // Cursors before the first one have greater labels. Its own next series may have the same ones and another kind,
+        // but not in a block.
+        let own = usize::from(matches!(self.cursors[first], Cursor::Block { .. }));
+        for number in first + own..self.cursors.len() {
             while let Some((_, found)) = self.heads[number].take_if(|(candidate, _)| *candidate == labels) {
                 parts.extend(self.part(number, found)?);
                 self.advance(number)?;

@@ -22,7 +22,20 @@ pub(crate) struct SeriesReader<'a> {
     cursor: SeriesCursor<'a>,
     /// By the low bits of their number.
     kept: Vec<Kept>,
+    /// The label set put together last.
     canonical: Vec<u8>,
+    /// Its labels.
+    written: Vec<Written>,
+}
+
+/// A label in a label set.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    pair: u32,
+    name_start: u64,
+    /// Where its name begins and ends in the label set, and where the label ends.
+    name: (usize, usize),
+    end: usize,
 }
 
 /// A decoded label.
@@ -60,7 +73,8 @@ impl<'a> SeriesReader<'a> {
     pub(super) fn new(block: &'a BlockReader) -> Result<Self> {
         let index = block.index()?;
         let cursor = index.series();
-        Ok(Self { block, pairs: index.pairs(), cursor, kept: vec![Kept::default(); KEPT], canonical: Vec::new() })
+        let (kept, canonical, written) = (vec![Kept::default(); KEPT], Vec::new(), Vec::new());
+        Ok(Self { block, pairs: index.pairs(), cursor, kept, canonical, written })
     }
 
     /// Labels of a series.
@@ -68,24 +82,34 @@ impl<'a> SeriesReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn labels(&mut self, series: u32) -> Result<Labels> {
-        self.canonical.clear();
-        // The start of the name before, and where it lies in `canonical`.
-        let mut last = (0, 0..0);
-        for pair in &self.cursor.get(series)?.pairs {
+        let pairs = &self.cursor.get(series)?.pairs;
+        // Neighbours mostly begin with the same labels.
+        let shared = self.written.iter().zip(pairs).take_while(|(written, pair)| written.pair == **pair).count();
+        self.written.truncate(shared);
+        self.canonical.truncate(self.written.last().map_or(0, |last| last.end));
+        for pair in &pairs[shared..] {
             let kept = &mut self.kept[*pair as usize % KEPT];
             if kept.pair != *pair || kept.name_len == 0 {
                 kept.read(*pair, &mut self.pairs)?;
             }
             let name = kept.name();
-            if last.0 >= kept.name_start && self.canonical[last.1] >= kept.bytes[name.clone()] {
+            if let Some(last) = self.written.last()
+                && last.name_start >= kept.name_start
+                && self.canonical[last.name.0..last.name.1] >= kept.bytes[name.clone()]
+            {
                 return Err(Error::corrupt("series with unsorted labels").in_file(self.block.path()));
             }
             let at = self.canonical.len();
-            last = (kept.name_start, at + name.start..at + name.end);
             self.canonical.extend_from_slice(&kept.bytes);
+            self.written.push(Written {
+                pair: *pair,
+                name_start: kept.name_start,
+                name: (at + name.start, at + name.end),
+                end: self.canonical.len(),
+            });
         }
-        // SAFETY: `append` wrote each label with `push_pair` and found its name and value not empty; the loop found
-        // the names strictly ascending.
+        // SAFETY: `append` wrote each label with `push_pair` and found its name and value not empty; the loop, of this
+        // series or of those it shares labels with, found the names strictly ascending.
         Ok(unsafe { Labels::from_pushed(&self.canonical) })
     }
 
