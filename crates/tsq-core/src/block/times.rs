@@ -23,6 +23,8 @@ pub(crate) struct TimeColumn {
     source: Option<(Arc<BlockReader>, u32)>,
     times: Vec<i64>,
     is_ascending: bool,
+    /// The range asked for last, and its rows.
+    found: Option<(TimeRange, Range<usize>)>,
     /// Ascending and distinct.
     is_strict: bool,
 }
@@ -33,7 +35,7 @@ impl TimeColumns {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
-    pub(super) fn get(&mut self, block: &Arc<BlockReader>, number: u32, rows: usize) -> Result<(&TimeColumn, u64)> {
+    pub(super) fn get(&mut self, block: &Arc<BlockReader>, number: u32, rows: usize) -> Result<(&mut TimeColumn, u64)> {
         if self.0.is_empty() {
             self.0.resize_with(KEPT, TimeColumn::default);
         }
@@ -43,7 +45,7 @@ impl TimeColumns {
             return Ok((kept, 0));
         }
         let column = block.column(number, ColumnUse::Times)?;
-        kept.source = None;
+        (kept.source, kept.found) = (None, None);
         kept.times.clear();
         block.read_column(&column, rows, &mut kept.times)?;
         kept.is_strict = kept.times.is_sorted_by(|left, right| left < right);
@@ -65,12 +67,17 @@ impl TimeColumn {
     }
 
     /// The rows that lie in a range; all of them where the times are out of order.
-    pub(super) fn rows_in(&self, range: TimeRange) -> Range<usize> {
+    pub(super) fn rows_in(&mut self, range: TimeRange) -> Range<usize> {
         if !self.is_ascending {
             return 0..self.times.len();
         }
+        if let Some((_, rows)) = self.found.as_ref().filter(|(last, _)| *last == range) {
+            return rows.clone();
+        }
         let start = self.times.partition_point(|&time| time < range.min_ms);
         let end = self.times.partition_point(|&time| time <= range.max_ms);
-        start..end.max(start)
+        let rows = start..end.max(start);
+        self.found = Some((range, rows.clone()));
+        rows
     }
 }
