@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::append::low_water_mark;
 use crate::background::Background;
 use crate::batch::{Appended, Batch, CanonicalLabels, LabelSource, SeriesHandle};
+use crate::block::BlockMeta;
 use crate::clock::{Clock, SystemClock};
 use crate::delete::{Cleaned, Deleted};
 use crate::disk::{Disk, RealDisk};
@@ -303,6 +304,11 @@ impl Db {
     /// Sizes and counts.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.0.store)
+    }
+
+    /// What is known about each block, in no order.
+    pub fn blocks(&self) -> Vec<BlockMeta> {
+        self.0.store.state.read().blocks.iter().map(|block| block.meta().clone()).collect()
     }
 
     /// Free bytes below which writes are refused now.

@@ -181,7 +181,7 @@ mod tests {
             "rate(h[5m])",
             "rate(unknown[5m])",
             "rate({__name__=~'g'}[5m])",
-            "rate({__name__!='g'}[5m])",
+            "rate({__name__!='g',a='b'}[5m])",
             "rate(abs(g)[5m:])",
             "gauge_like_total + g",
             "sum(rate(gauge_like_total[5m]))",

@@ -32,4 +32,4 @@ pub use kernels::histogram::{HistogramBucket, histogram_buckets};
 pub use parser::{parse, parse_selector};
 pub use printer::format;
 pub use regex::{GoPattern, PatternBudget, compile_pattern};
-pub use signatures::{Arity, Signature, ValueType, signature};
+pub use signatures::{Arity, Signature, ValueType, signature, signatures};

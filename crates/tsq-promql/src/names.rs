@@ -3,6 +3,28 @@
 use crate::ast::{AggregateOp, BinaryOp, ContextValue};
 
 impl BinaryOp {
+    /// All operators.
+    pub const ALL: [BinaryOp; 18] = [
+        BinaryOp::Add,
+        BinaryOp::Sub,
+        BinaryOp::Mul,
+        BinaryOp::Div,
+        BinaryOp::Mod,
+        BinaryOp::Pow,
+        BinaryOp::Atan2,
+        BinaryOp::Equal,
+        BinaryOp::NotEqual,
+        BinaryOp::Less,
+        BinaryOp::LessEqual,
+        BinaryOp::Greater,
+        BinaryOp::GreaterEqual,
+        BinaryOp::And,
+        BinaryOp::Or,
+        BinaryOp::Unless,
+        BinaryOp::TrimUpper,
+        BinaryOp::TrimLower,
+    ];
+
     /// The operator as it is written.
     pub fn name(self) -> &'static str {
         match self {

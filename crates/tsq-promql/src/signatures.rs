@@ -86,6 +86,11 @@ impl Signature {
     }
 }
 
+/// All functions, by name.
+pub fn signatures() -> &'static [Signature] {
+    SIGNATURES
+}
+
 /// The function of this name.
 pub fn signature(name: &str) -> Option<&'static Signature> {
     let at = SIGNATURES.binary_search_by(|signature| signature.name.cmp(name)).ok()?;

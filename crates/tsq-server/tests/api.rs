@@ -305,6 +305,21 @@ fn compaction_on_request() {
     let reply = server.send(Method::POST, "/api/v1/admin/tsdb/compact", &foreign, Vec::new());
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
     assert_body(&server.get("/api/v1/label/job/values"), r#"{"status":"success","data":["api","db"]}"#);
+    let blocks = server.get("/api/v1/status/tsdb/blocks").json()["data"]["blocks"].clone();
+    assert_eq!((&blocks[0]["minTime"], &blocks[0]["maxTime"]), (&json!(10_000), &json!(1_000_001)), "{blocks}");
+    assert_eq!(blocks[0]["stats"], json!({"numSamples": 4, "numSeries": 3, "numChunks": 3}));
+    assert!(blocks[0]["compaction"]["sources"].as_array().is_some_and(|sources| !sources.is_empty()), "{blocks}");
+}
+
+#[test]
+fn features_are_listed() {
+    let features = Fixture::new().get("/api/v1/features").json()["data"].clone();
+    let expected = [("api", "lifecycle", false), ("api", "query_stats", true), ("promql", "anchored", true)];
+    let more =
+        [("promql_functions", "rate", true), ("promql_operators", ">/", true), ("promql_operators", "topk", true)];
+    for (category, name, want) in expected.into_iter().chain(more) {
+        assert_eq!(features[category][name], want, "{category} {name}: {features}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cardinality;
 mod exemplars;
 mod explain;
 mod federate;
+mod features;
 mod format;
 mod health;
 mod methods;
@@ -71,6 +72,7 @@ static APIS: &[&[Endpoint]] = &[
     exemplars::ENDPOINTS,
     series::ENDPOINTS,
     format::ENDPOINTS,
+    features::ENDPOINTS,
     rules::ENDPOINTS,
     status::ENDPOINTS,
     cardinality::ENDPOINTS,

@@ -15,6 +15,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     small("/api/v1/status/config", config),
     small("/api/v1/status/flags", flags),
     small("/api/v1/status/runtimeinfo", runtime_info),
+    small("/api/v1/status/tsdb/blocks", blocks),
 ];
 
 const fn small(path: &'static str, run: fn(&Call) -> Result<Answer, ApiError>) -> Endpoint {
@@ -133,6 +134,52 @@ fn runtime_info(call: &Call) -> Result<Answer, ApiError> {
         debug: "",
         storage_retention: retention(&call.db),
     })
+}
+
+/// A block in the shape of Prometheus. Times are milliseconds since 1970; the identity is 16 hexadecimal digits.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Block {
+    ulid: String,
+    min_time: i64,
+    max_time: i64,
+    stats: BlockStats,
+    compaction: Compaction,
+    version: u8,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockStats {
+    num_samples: u64,
+    num_series: u64,
+    num_chunks: u64,
+}
+
+#[derive(Serialize)]
+struct Compaction {
+    /// 1 for what was flushed from memory.
+    level: u16,
+    sources: Vec<String>,
+}
+
+fn blocks(call: &Call) -> Result<Answer, ApiError> {
+    let mut metas = call.db.blocks();
+    metas.sort_unstable_by_key(|meta| (meta.min_ms, meta.id));
+    let id = |id: &tsq::BlockId| format!("{:016x}", id.0);
+    let shown = |meta: &tsq::BlockMeta| Block {
+        ulid: id(&meta.id),
+        min_time: meta.min_ms,
+        // As in Prometheus the end does not belong to the block.
+        max_time: meta.max_ms.saturating_add(1),
+        stats: BlockStats { num_samples: meta.samples, num_series: meta.series, num_chunks: meta.chunks },
+        compaction: Compaction {
+            level: u16::from(meta.level) + 1,
+            sources: if meta.replaces.is_empty() { vec![id(&meta.id)] } else { meta.replaces.iter().map(id).collect() },
+        },
+        version: 1,
+    };
+    serialized(&BTreeMap::from([("blocks", metas.iter().map(shown).collect::<Vec<_>>())]))
 }
 
 fn retention(db: &tsq::Db) -> String {
