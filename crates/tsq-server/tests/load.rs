@@ -21,7 +21,7 @@ fn small_server() -> Fixture {
     let server = Fixture::with(|config| {
         config.limits.queries_running = 4;
         config.engine.query_bytes = 4 << 20;
-        config.engine.total_bytes = 6 << 20;
+        config.engine.total_bytes = 10 << 20;
     });
     for first in (0..SERIES).step_by(500) {
         let one = |number: usize| {
@@ -38,7 +38,10 @@ const HEAVY: [(&str, &[&str]); 3] = [
     // More memory than a query may take, or than is left.
     ("query=loss+%2B+on%28run%29+loss&start=0&end=199&step=0.1", &["execution"]),
     // More time than it has.
-    ("query=quantile_over_time(0.5,vector(time())%5B1d:1s%5D)&start=0&end=100000&step=10&timeout=100ms", &["timeout"]),
+    (
+        "query=quantile_over_time(0.5,vector(time())%5B1d:1s%5D)&start=0&end=100000&step=10&timeout=100ms",
+        &["timeout", "execution"],
+    ),
     // Much to read, little to keep.
     ("query=sum%28rate%28loss%5B1m%5D%29%29&start=0&end=199&step=1", &["success", "execution"]),
 ];
@@ -63,15 +66,17 @@ fn outcome(reply: &Reply) -> String {
 fn heavy_queries_fail_cleanly_beside_writes_and_small_queries() {
     let server = small_server();
     let stop = AtomicBool::new(false);
-    let rounds = AtomicU64::new(0);
+    let (rounds, failed, timed_out) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (number, (params, allowed)) in HEAVY.iter().cycle().take(6).enumerate() {
-            let (stop, rounds) = (&stop, &rounds);
+            let (stop, rounds, failed, timed_out) = (&stop, &rounds, &failed, &timed_out);
             let client = server.another();
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let outcome = outcome(&client.post_form("/api/v1/query_range", params));
                     assert!(allowed.contains(&outcome.as_str()), "heavy query {number}: {outcome}");
+                    failed.fetch_or(outcome == "execution", Ordering::Relaxed);
+                    timed_out.fetch_or(outcome == "timeout", Ordering::Relaxed);
                     rounds.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -83,8 +88,9 @@ fn heavy_queries_fail_cleanly_beside_writes_and_small_queries() {
             write(&client, step);
             assert_eq!(small_query(&client), "[1,\"2\"]");
         }
-        while rounds.load(Ordering::Relaxed) < 30 {
-            std::thread::yield_now();
+        let seen = || failed.load(Ordering::Relaxed) && timed_out.load(Ordering::Relaxed);
+        while rounds.load(Ordering::Relaxed) < 30 || !seen() {
+            assert_eq!(small_query(&client), "[1,\"2\"]");
         }
     });
     // Everything that was acknowledged is there, and nothing is left of the queries.

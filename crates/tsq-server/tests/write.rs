@@ -205,7 +205,7 @@ fn a_body_that_never_ends_is_408() {
 fn only_post_writes() {
     let server = Fixture::new();
     let reply = server.get("/api/v1/write");
-    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("POST")));
+    assert_eq!((reply.status, reply.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("OPTIONS, POST")));
 }
 
 /// Series without a name, with bad labels, from the future or in conflict are refused one by one; the rest is stored.

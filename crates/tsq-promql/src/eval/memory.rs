@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::answer::{QueryError, QueryErrorKind};
 
+/// The part of the common memory that a query may hold even when all of it is taken: small queries are answered beside
+/// heavy ones. It bounds how far all queries together may exceed their limit.
+const SMALL_PART: u64 = 256;
+
 /// Bytes held by all running queries of one engine.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -69,7 +73,9 @@ impl Memory {
         let over = if used > self.limit {
             Some(("one query", self.limit))
         } else {
-            (total > self.pool.limit).then_some(("all running queries", self.pool.limit))
+            // A query that holds next to nothing does not pay for what others hold.
+            let small = used <= self.pool.limit / SMALL_PART;
+            (total > self.pool.limit && !small).then_some(("all running queries", self.pool.limit))
         };
         match over {
             None => Ok(()),
@@ -144,6 +150,15 @@ impl Drop for Charge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_queries_get_memory_that_others_took() {
+        let pool = Arc::new(Pool::new(2560));
+        let (heavy, small) = (Memory::new(5000, pool.clone()), Memory::new(5000, pool));
+        let _taken = heavy.charge(2560).unwrap();
+        assert!(heavy.charge(1).is_err() && small.charge(11).is_err());
+        assert!(small.charge(10).is_ok());
+    }
 
     #[test]
     fn charges_are_bounded_per_query_and_in_total_and_given_back() {
