@@ -174,7 +174,7 @@ fn query_parameters_are_checked() {
             "exceeded maximum resolution of 11,000 points per timeseries. \
              Try decreasing the query resolution (?step=XX)",
         ),
-        ("/api/v1/query?query=%zz", "invalid URL escape \"%zz\" in the parameters"),
+        ("/api/v1/series?match[]=%zz", "error parsing form values: invalid URL escape \"%zz\""),
     ] {
         assert_error(&server.get(path), 400, "bad_data", text);
     }

@@ -105,9 +105,16 @@ fn matcher(matcher: &Matcher) -> Value {
 
 /// Zero for a duration that is left out and, as in Prometheus, for one that is an expression.
 fn milliseconds(duration: Option<&DurationExpr>) -> i64 {
-    match duration.map(|duration| &duration.node) {
-        Some(DurationNode::Literal { seconds, .. }) => (seconds * 1000.0).round() as i64,
-        _ => 0,
+    duration.and_then(literal_ms).unwrap_or(0)
+}
+
+/// A duration that is a literal, with a sign or in parentheses.
+fn literal_ms(duration: &DurationExpr) -> Option<i64> {
+    match &duration.node {
+        DurationNode::Literal { seconds, .. } => Some((seconds * 1000.0).round() as i64),
+        DurationNode::Paren(inner) => literal_ms(inner),
+        DurationNode::Unary { negate, expr } => literal_ms(expr).map(|ms| if *negate { -ms } else { ms }),
+        _ => None,
     }
 }
 
@@ -216,6 +223,7 @@ mod tests {
         assert_eq!((&shown("a + 1")["matching"], &shown("1 + 2")["matching"]), (&Value::Null, &Value::Null));
         assert_eq!(shown("a[1001ms]")["range"], 1001);
         assert_eq!(shown("a[1m + 1m]")["range"], 0);
+        assert_eq!(shown("a offset -(1m)")["offset"], -60_000);
         let aggregate = shown("topk by (job) (3, up)");
         assert_eq!(aggregate["op"], "topk");
         assert_eq!((&aggregate["grouping"], &aggregate["param"]["val"]), (&json!(["job"]), &json!("3")));
