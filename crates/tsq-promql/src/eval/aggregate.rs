@@ -18,7 +18,7 @@ use super::grid::Grid;
 use super::grouping::{Grouping, Groups};
 use super::memory::Charge;
 use super::operator::{BoxOperator, once};
-use super::plan::Planner;
+use super::plan::{Planner, inside_parens};
 use super::row::{Batch, Row, histogram_bytes};
 
 /// Plans an aggregation over `input`.
@@ -26,6 +26,7 @@ pub(crate) fn plan<'q>(
     planner: Planner<'q>,
     aggregate: &'q Aggregate,
     input: BoxOperator<'q>,
+    text_range: TextRange,
     grid: Grid,
 ) -> Result<BoxOperator<'q>> {
     match aggregate.op {
@@ -34,7 +35,7 @@ pub(crate) fn plan<'q>(
         | AggregateOp::Limitk
         | AggregateOp::LimitRatio
         | AggregateOp::CountValues
-        | AggregateOp::Quantile => choose::plan(planner, aggregate, input, grid),
+        | AggregateOp::Quantile => choose::plan(planner, aggregate, input, text_range, grid),
         op => Ok(once(planner.query, move || {
             let mut fold = Fold::new(planner.query, aggregate, op, grid.count)?;
             fold.run(input)?;
@@ -65,7 +66,7 @@ impl<'q> Fold<'q> {
         Ok(Self {
             query,
             op,
-            text_range: aggregate.expr.range,
+            text_range: inside_parens(&aggregate.expr).range,
             groups: Groups::new(Grouping::of(aggregate)),
             charge: query.memory.charge(0)?,
             notes: Notes::default(),
@@ -150,7 +151,11 @@ impl Group {
             charge.grow(size_of::<GroupHistograms>() + 3 * histogram_bytes(histogram))?;
         }
         let start = if op == AggregateOp::Avg { GroupHistograms::mean } else { GroupHistograms::sum };
-        cell.get_or_insert_with(|| Box::new(start())).add(histogram, notes);
+        let histograms = cell.get_or_insert_with(|| Box::new(start()));
+        // After a float there is no total; whether the histograms fit together is not looked at then.
+        if !histograms.is_empty() || !self.floats.is_total_at(step) {
+            histograms.add(histogram, notes);
+        }
         Ok(())
     }
 }

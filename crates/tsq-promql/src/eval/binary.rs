@@ -57,8 +57,12 @@ pub(crate) struct Operation {
 impl Operation {
     /// Whether the result is about something else than the left side, so that the metric name goes.
     pub(crate) fn drops_name(self) -> bool {
-        let trims = matches!(self.op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
-        self.return_bool || !(is_comparison(self.op) || trims)
+        self.return_bool || self.changes_meaning()
+    }
+
+    /// Whether the result is a quantity of another kind than the left side.
+    pub(crate) fn changes_meaning(self) -> bool {
+        !is_comparison(self.op) && !matches!(self.op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
     }
 
     /// What the operation makes of two samples. Comparisons give the left one or nothing, or with `bool` 0 or 1.

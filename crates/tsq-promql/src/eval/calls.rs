@@ -1,10 +1,10 @@
 //! Planning of calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tsq_core::Labels;
 
-use crate::ast::{Expr, Extended, Node};
+use crate::ast::{Expr, Extended, Node, TextRange};
 use crate::functions::{Evaluate, Function};
 use crate::kernels::{
     Note, Notes, Sweep, WINDOW_FUNCTIONS, Window, WindowFunction, WindowKernel, check_smoothing_factors,
@@ -14,9 +14,9 @@ use crate::signatures::ValueType;
 use super::context::{Result, execution};
 use super::grid::Grid;
 use super::matching::TYPE_LABEL;
-use super::operator::{BoxOperator, Column, Map, once};
-use super::plan::{PlannedRange, Planner};
-use super::row::{Row, Sample};
+use super::operator::{BoxOperator, Column, Map, Operator, once};
+use super::plan::{PlannedRange, Planner, inside_parens};
+use super::row::{Batch, Row, Sample};
 use super::select::{ComputeAll, RangeCall};
 
 /// Most scalar arguments beside a range.
@@ -78,11 +78,9 @@ fn over_range<'q>(
     columns: Vec<Column<'q>>,
 ) -> Result<BoxOperator<'q>> {
     let kernel = kernel_for(function, range.extended)?;
-    if function.name == "double_exponential_smoothing" {
-        for step in 0..call.grid.count {
-            check_smoothing_factors(columns[0].at(step), columns[1].at(step)).map_err(execution)?;
-        }
-    }
+    let smooths = function.name == "double_exponential_smoothing";
+    let wrong_factors = Arc::new(OnceLock::new());
+    let found = Arc::clone(&wrong_factors);
     let columns = Arc::new(columns);
     let sweep = function.sweep.filter(|_| range.extended.is_none());
     let compute_all = sweep.map(|sweep| -> Box<ComputeAll<'q>> {
@@ -93,13 +91,16 @@ fn over_range<'q>(
         })
     });
     let compute = move |step: usize, window: &Window<'_>, notes: &mut Notes| {
+        if smooths && let Err(error) = check_smoothing_factors(columns[0].at(step), columns[1].at(step)) {
+            found.get_or_init(|| error);
+        }
         let mut args = [0.0; ARGS_MAX];
         for (arg, column) in args.iter_mut().zip(columns.iter()) {
             *arg = column.at(step);
         }
         kernel(window, &args[..columns.len()], notes)
     };
-    Ok(Box::new(RangeCall {
+    let results = Box::new(RangeCall {
         query: planner.query,
         input: range.input,
         ranges: range.ranges,
@@ -108,8 +109,35 @@ fn over_range<'q>(
         compute: Box::new(compute),
         compute_all,
         remark: matches!(call.name, "rate" | "increase").then_some(remark_counter as fn(&Labels, &mut Notes)),
-        text_range: call.args[0].range,
-    }))
+        text_range: noted_range(&call.args[0]),
+    });
+    Ok(if smooths { Box::new(FailIf { input: results, failure: wrong_factors }) } else { results })
+}
+
+/// Fails when its input found a reason to, which it can only tell this way. Wrong arguments of a call are no reason as
+/// long as there is no series to call it for.
+struct FailIf<'q> {
+    input: BoxOperator<'q>,
+    failure: Arc<OnceLock<String>>,
+}
+
+impl<'q> Operator<'q> for FailIf<'q> {
+    fn next(&mut self) -> Result<Option<Batch<'q>>> {
+        let batch = self.input.next()?;
+        match self.failure.get() {
+            Some(failure) => Err(execution(failure.clone())),
+            None => Ok(batch),
+        }
+    }
+}
+
+/// Where notes about an argument point: inside of its parentheses, and for subqueries to the start of the query, as
+/// Prometheus has it.
+fn noted_range(arg: &Expr) -> TextRange {
+    match inside_parens(arg) {
+        Expr { node: Node::Subquery(_), .. } => TextRange::default(),
+        arg => arg.range,
+    }
 }
 
 /// Says when floats of a metric are used as a counter and its type or its name says something else.

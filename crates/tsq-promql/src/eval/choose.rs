@@ -3,10 +3,10 @@
 use hashbrown::HashMap;
 use tsq_core::{Histogram, Labels};
 
-use crate::ast::{Aggregate, AggregateOp, Expr};
+use crate::ast::{Aggregate, AggregateOp, TextRange};
 use crate::format::format_plain;
 use crate::go_text::shortest;
-use crate::kernels::histogram::histogram_buckets;
+use crate::kernels::histogram::listed_buckets;
 use crate::kernels::{self, Note, Notes};
 
 use super::context::{Query, Result, execution};
@@ -15,7 +15,7 @@ use super::grouping::{Grouping, Groups};
 use super::matching::{Assembler, with_label};
 use super::memory::Charge;
 use super::operator::{BoxOperator, Column, Map, Operator, once};
-use super::plan::Planner;
+use super::plan::{Planner, inside_parens};
 use super::row::{Batch, Row, Sample};
 use super::topk;
 
@@ -24,6 +24,7 @@ pub(crate) fn plan<'q>(
     planner: Planner<'q>,
     aggregate: &'q Aggregate,
     input: BoxOperator<'q>,
+    text_range: TextRange,
     grid: Grid,
 ) -> Result<BoxOperator<'q>> {
     let query = planner.query;
@@ -37,9 +38,11 @@ pub(crate) fn plan<'q>(
         return Ok(once(query, move || count_values(query, aggregate, label, input, grid)));
     }
     let column = planner.scalar(param, grid)?;
-    check_parameter(aggregate.op, &column, grid)?;
+    let extent = Extent::of(&column, grid);
+    extent.check(aggregate.op)?;
+    extent.annotate(query, aggregate.op, inside_parens(param).range);
     match aggregate.op {
-        AggregateOp::Quantile => Ok(once(query, move || quantiles(query, aggregate, param, &column, input, grid))),
+        AggregateOp::Quantile => Ok(once(query, move || quantiles(query, aggregate, &column, input, grid))),
         AggregateOp::Limitk => Ok(Box::new(Limit {
             input,
             groups: Groups::new(Grouping::of(aggregate)),
@@ -47,37 +50,77 @@ pub(crate) fn plan<'q>(
             is_single: Grouping::of(aggregate).is_single(),
             counts: (0..grid.count).map(|step| topk::chosen_count(column.at(step))).collect(),
         })),
-        AggregateOp::LimitRatio => Ok(limit_ratio(query, param, column, input, grid)),
-        _ => Ok(once(query, move || topk::choose(query, aggregate, &column, input, grid.count))),
+        AggregateOp::LimitRatio => Ok(limit_ratio(column, input, grid)),
+        _ => Ok(once(query, move || topk::choose(query, aggregate, &column, input, (grid.count, text_range)))),
     }
 }
 
-fn check_parameter(op: AggregateOp, column: &Column<'_>, grid: Grid) -> Result<()> {
-    for step in 0..grid.count {
-        let value = column.at(step);
+/// What a parameter is over all steps: it is judged as a whole.
+#[derive(Clone, Copy)]
+struct Extent {
+    min: f64,
+    max: f64,
+    has_nan: bool,
+}
+
+impl Extent {
+    fn of(column: &Column<'_>, grid: Grid) -> Self {
+        let mut extent = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, has_nan: false };
+        for value in (0..grid.count).map(|step| column.at(step)) {
+            extent.min = extent.min.min(value);
+            extent.max = extent.max.max(value);
+            extent.has_nan |= value.is_nan();
+        }
+        extent
+    }
+
+    fn check(self, op: AggregateOp) -> Result<()> {
+        let number = crate::format::format_value;
         match op {
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
-                if value.is_nan() {
+                if self.has_nan {
                     return Err(execution("Parameter value is NaN"));
                 }
-                if value >= i64::MAX as f64 {
-                    return Err(execution(format!(
-                        "Scalar value {} overflows int64",
-                        crate::format::format_value(value)
-                    )));
+                // Where no element is chosen at any step, how far below zero it is does not matter.
+                if self.max >= 1.0 && self.min <= i64::MIN as f64 {
+                    return Err(execution(format!("Scalar value {} underflows int64", number(self.min))));
                 }
-                if value <= i64::MIN as f64 {
-                    return Err(execution(format!(
-                        "Scalar value {} underflows int64",
-                        crate::format::format_value(value)
-                    )));
+                if self.max >= i64::MAX as f64 {
+                    return Err(execution(format!("Scalar value {} overflows int64", number(self.max))));
                 }
             }
-            AggregateOp::LimitRatio if value.is_nan() => return Err(execution("Ratio value is NaN")),
+            AggregateOp::LimitRatio if self.has_nan => return Err(execution("Ratio value is NaN")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with it, whether there is anything to aggregate or not.
+    fn annotate(self, query: &Query<'_>, op: AggregateOp, text_range: TextRange) {
+        let note = |note| query.note(note, "", text_range);
+        match op {
+            AggregateOp::LimitRatio => {
+                if self.max > 1.0 {
+                    note(Note::InvalidRatio { got: self.max, used: 1.0 });
+                }
+                if self.min < -1.0 {
+                    note(Note::InvalidRatio { got: self.min, used: -1.0 });
+                }
+            }
+            AggregateOp::Quantile => {
+                if self.has_nan {
+                    note(Note::InvalidQuantile(f64::NAN));
+                }
+                if self.max > 1.0 {
+                    note(Note::InvalidQuantile(self.max));
+                }
+                if self.min < 0.0 {
+                    note(Note::InvalidQuantile(self.min));
+                }
+            }
             _ => {}
         }
     }
-    Ok(())
 }
 
 /// `limitk`: the first elements of each group, as they come.
@@ -118,25 +161,14 @@ impl<'q> Operator<'q> for Limit<'q> {
 }
 
 /// `limit_ratio`: each element is chosen by its labels alone.
-fn limit_ratio<'q>(
-    query: &'q Query<'q>,
-    param: &'q Expr,
-    column: Column<'q>,
-    input: BoxOperator<'q>,
-    grid: Grid,
-) -> BoxOperator<'q> {
-    let mut is_noted = false;
+fn limit_ratio<'q>(column: Column<'q>, input: BoxOperator<'q>, grid: Grid) -> BoxOperator<'q> {
     let change = move |row: &mut Row| {
         for step in 0..grid.count {
             let ratio = column.at(step).clamp(-1.0, 1.0);
-            if ratio != column.at(step) && !is_noted {
-                query.note(Note::InvalidRatio { got: column.at(step), used: ratio }, "", param.range);
-            }
             if row.is_present(step) && !in_ratio(ratio, &row.labels) {
                 row.remove(step);
             }
         }
-        is_noted = true;
         Ok(!row.is_empty())
     };
     Box::new(Map { input, change })
@@ -152,7 +184,6 @@ fn in_ratio(ratio: f64, labels: &Labels) -> bool {
 fn quantiles<'q>(
     query: &'q Query<'q>,
     aggregate: &'q Aggregate,
-    param: &'q Expr,
     column: &Column<'q>,
     mut input: BoxOperator<'q>,
     grid: Grid,
@@ -169,13 +200,7 @@ fn quantiles<'q>(
             groups.of(&row.labels, &mut charge, 0, make)?.add(row, &mut charge)?;
         }
     }
-    query.annotate(&mut notes, "", aggregate.expr.range);
-    for step in 0..grid.count {
-        let phi = column.at(step);
-        if !(0.0..=1.0).contains(&phi) {
-            query.note(Note::InvalidQuantile(phi), "", param.range);
-        }
-    }
+    query.annotate(&mut notes, "", inside_parens(&aggregate.expr).range);
     let rows = groups.into_groups().into_iter().map(|group| group.finish(column, grid.count));
     query.batch(rows.filter(|row| !row.is_empty()).collect())
 }
@@ -224,7 +249,9 @@ fn count_values<'q>(
     grid: Grid,
 ) -> Result<Batch<'q>> {
     let mut counts = Assembler::new(query, grid.count)?;
+    // Rows that differ in the new label alone are in one group here; the groups of the results are told apart by it.
     let mut groups = Groups::new(Grouping::of(aggregate));
+    let results = Grouping::of(aggregate).with(label);
     let mut charge = query.memory.charge(0)?;
     while let Some(batch) = input.next()? {
         for row in &batch.rows {
@@ -233,10 +260,13 @@ fn count_values<'q>(
             for step in 0..grid.count {
                 let labels = match row.sample(step) {
                     Sample::Absent => continue,
-                    Sample::Float(value) => group.of_float(value, label, &mut charge)?,
-                    Sample::Histogram(histogram) => with_label(&group.group, label, &histogram_text(histogram)),
+                    Sample::Float(value) => group.of_float(value, (label, results), &mut charge)?,
+                    Sample::Histogram(histogram) => {
+                        results.labels(&with_label(&group.group, label, &histogram_text(histogram)))
+                    }
                 };
-                let count = counts.row(&labels, row.drop_name)?;
+                // The name stays with `by (__name__)` even where it is to be dropped, as Prometheus has it.
+                let count = counts.row(&labels, false)?;
                 let before = count.float(step).unwrap_or(0.0);
                 count.set_float(step, before + 1.0);
             }
@@ -252,11 +282,16 @@ struct ValueLabels {
 }
 
 impl ValueLabels {
-    fn of_float(&mut self, value: f64, label: &str, charge: &mut Charge<'_>) -> Result<Labels> {
+    fn of_float(
+        &mut self,
+        value: f64,
+        (label, results): (&str, Grouping<'_>),
+        charge: &mut Charge<'_>,
+    ) -> Result<Labels> {
         if let Some(labels) = self.known.get(&value.to_bits()) {
             return Ok(labels.clone());
         }
-        let labels = with_label(&self.group, label, &format_plain(value));
+        let labels = results.labels(&with_label(&self.group, label, &format_plain(value)));
         charge.grow(labels.as_bytes().len() + 2 * size_of::<(u64, Labels)>())?;
         self.known.insert(value.to_bits(), labels.clone());
         Ok(labels)
@@ -266,7 +301,7 @@ impl ValueLabels {
 /// A histogram as Prometheus prints it.
 fn histogram_text(histogram: &Histogram) -> String {
     let mut parts = vec![format!("count:{}", shortest(histogram.count)), format!("sum:{}", shortest(histogram.sum))];
-    for bucket in histogram_buckets(histogram).iter().filter(|bucket| bucket.count != 0.0) {
+    for bucket in listed_buckets(histogram).iter().filter(|bucket| bucket.count != 0.0) {
         let open = if bucket.lower_inclusive { '[' } else { '(' };
         let close = if bucket.upper_inclusive { ']' } else { ')' };
         let [lower, upper, count] = [bucket.lower, bucket.upper, bucket.count].map(shortest);

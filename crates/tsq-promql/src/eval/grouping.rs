@@ -18,21 +18,28 @@ const KEY_OVERHEAD: usize = 64;
 pub(crate) struct Grouping<'q> {
     labels: &'q [String],
     without: bool,
+    /// A label that `by` keeps though it is not listed.
+    also_by: Option<&'q str>,
 }
 
 impl<'q> Grouping<'q> {
     pub(crate) fn of(aggregate: &'q Aggregate) -> Self {
-        Self { labels: &aggregate.labels, without: aggregate.without }
+        Self { labels: &aggregate.labels, without: aggregate.without, also_by: None }
+    }
+
+    /// The same groups, told apart by one more label unless that is named by `without`.
+    pub(crate) fn with(self, label: &'q str) -> Self {
+        Self { also_by: Some(label), ..self }
     }
 
     /// Whether all series are in one group.
     pub(crate) fn is_single(&self) -> bool {
-        self.labels.is_empty() && !self.without
+        self.labels.is_empty() && !self.without && self.also_by.is_none()
     }
 
     fn keeps(&self, name: &str) -> bool {
         let named = self.labels.iter().any(|label| label == name);
-        if self.without { !named && !is_reserved(name) } else { named }
+        if self.without { !named && !is_reserved(name) } else { named || self.also_by == Some(name) }
     }
 
     /// Writes what tells the group of a series from others.

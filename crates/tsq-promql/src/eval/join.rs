@@ -13,7 +13,7 @@ use crate::kernels::{Notes, Out};
 use super::binary::Operation;
 use super::context::{Query, Result, execution};
 use super::grid::Grid;
-use super::matching::{Assembler, common_labels, signature};
+use super::matching::{Assembler, common_labels, is_reserved, signature};
 use super::operator::{BoxOperator, collect, once};
 use super::row::{Batch, Row, Sample};
 
@@ -121,9 +121,6 @@ impl<'q> Join<'q> {
     }
 
     fn run(&mut self, mut many: BoxOperator<'q>) -> Result<()> {
-        if self.one.rows.is_empty() && self.fill_one.is_none() {
-            return Ok(());
-        }
         while let Some(batch) = many.next()? {
             self.query.check()?;
             for row in &batch.rows {
@@ -255,7 +252,8 @@ impl<'q> Join<'q> {
         let named = |name: &str| matching.labels.iter().any(|label| label == name);
         let mut builder = LabelsBuilder::default();
         for (name, value) in many.iter() {
-            let kept = matching.group != Group::None || named(name) == matching.on;
+            let goes = self.operation.changes_meaning() && is_reserved(name);
+            let kept = !goes && (matching.group != Group::None || named(name) == matching.on);
             if kept && !matching.include.iter().any(|label| label == name) {
                 builder.push(name, value);
             }

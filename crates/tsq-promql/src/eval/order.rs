@@ -7,7 +7,7 @@ use crate::kernels::Note;
 use super::calls::Call;
 
 use super::context::Result;
-use super::operator::{BoxOperator, collect, once};
+use super::operator::{BoxOperator, Map, collect, once};
 use super::plan::Planner;
 use super::row::Row;
 use super::topk::best_first;
@@ -23,11 +23,15 @@ pub(crate) fn sort_desc<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<BoxO
 }
 
 fn by_value<'q>(planner: Planner<'q>, call: Call<'q>, largest: bool) -> Result<BoxOperator<'q>> {
-    sorted(planner, call, move |rows| {
-        rows.iter_mut().for_each(|row| {
+    // Histograms have no order. They go also where nothing is sorted.
+    let input = Map {
+        input: planner.vector(&call.args[0], call.grid)?,
+        change: |row: &mut Row| {
             row.remove_histograms();
-        });
-        rows.retain(|row| !row.is_empty());
+            Ok(!row.is_empty())
+        },
+    };
+    sorted(planner, call, Box::new(input), move |rows| {
         let value = |row: &Row| row.float(0).unwrap_or(f64::NAN);
         rows.sort_by(|a, b| best_first(value(a), value(b), largest));
     })
@@ -46,7 +50,8 @@ pub(crate) fn sort_by_label_desc<'q>(planner: Planner<'q>, call: Call<'q>) -> Re
 fn by_label<'q>(planner: Planner<'q>, call: Call<'q>, descending: bool) -> Result<BoxOperator<'q>> {
     let names: Result<Vec<&str>> = call.args[1..].iter().map(|arg| planner.string(arg)).collect();
     let names = names?;
-    sorted(planner, call, move |rows| {
+    let input = planner.vector(&call.args[0], call.grid)?;
+    sorted(planner, call, input, move |rows| {
         rows.sort_by(|a, b| {
             let by_label = |name: &&str| natural(a.labels.get(name).unwrap_or(""), b.labels.get(name).unwrap_or(""));
             let order = names.iter().map(by_label).find(|order| order.is_ne());
@@ -56,9 +61,13 @@ fn by_label<'q>(planner: Planner<'q>, call: Call<'q>, descending: bool) -> Resul
     })
 }
 
-fn sorted<'q>(planner: Planner<'q>, call: Call<'q>, sort: impl FnOnce(&mut Vec<Row>) + 'q) -> Result<BoxOperator<'q>> {
+fn sorted<'q>(
+    planner: Planner<'q>,
+    call: Call<'q>,
+    mut input: BoxOperator<'q>,
+    sort: impl FnOnce(&mut Vec<Row>) + 'q,
+) -> Result<BoxOperator<'q>> {
     let query = planner.query;
-    let mut input = planner.vector(&call.args[0], call.grid)?;
     if query.is_range {
         query.note(Note::SortInRangeQuery, "", call.expr.range);
     }

@@ -126,7 +126,7 @@ impl<'q> Planner<'q> {
                 Ok(Box::new(Map { input: self.vector(expr, grid)?, change: unary::negate }))
             }
             Node::Binary(binary) => binary::plan(self, binary, expr.range, grid),
-            Node::Aggregate(aggregate) => self.aggregate(aggregate, grid),
+            Node::Aggregate(aggregate) => self.aggregate(aggregate, expr.range, grid),
             Node::Call { function: name, args } => {
                 let function = function(name).ok_or_else(|| execution(format!("unknown function {name:?}")))?;
                 calls::plan(self, function, Call { name, expr, args, grid })
@@ -137,9 +137,9 @@ impl<'q> Planner<'q> {
         }
     }
 
-    fn aggregate(self, aggregate: &'q Aggregate, grid: Grid) -> Result<BoxOperator<'q>> {
+    fn aggregate(self, aggregate: &'q Aggregate, text_range: TextRange, grid: Grid) -> Result<BoxOperator<'q>> {
         let input = self.vector(&aggregate.expr, grid)?;
-        aggregate::plan(self, aggregate, input, grid)
+        aggregate::plan(self, aggregate, input, text_range, grid)
     }
 
     /// Plans an instant selector.

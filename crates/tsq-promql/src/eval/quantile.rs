@@ -16,7 +16,7 @@ use super::context::{Query, Result, execution};
 use super::grid::Grid;
 use super::matching::{Assembler, same_labelset, with_label};
 use super::operator::{BoxOperator, Column, collect, once};
-use super::plan::Planner;
+use super::plan::{Planner, inside_parens};
 use super::row::{Batch, Row};
 
 const BUCKET_LABEL: &str = "le";
@@ -27,8 +27,8 @@ pub(crate) fn histogram_quantile<'q>(planner: Planner<'q>, call: Call<'q>) -> Re
     let mut input = planner.vector(&call.args[1], call.grid)?;
     let query = planner.query;
     Ok(once(query, move || {
-        note_invalid(query, &phi, call.grid, call.args[0].range);
-        let found = Histograms::collect(query, input.as_mut(), call.args[1].range)?;
+        note_invalid(query, &phi, call.grid, inside_parens(&call.args[0]).range);
+        let found = Histograms::collect(query, input.as_mut(), inside_parens(&call.args[1]).range)?;
         let mut rows = Assembler::new(query, call.grid.count)?;
         found.evaluate(call.grid, &Quantile(&phi), &mut rows, None)?;
         rows.finish()
@@ -41,7 +41,7 @@ pub(crate) fn histogram_fraction<'q>(planner: Planner<'q>, call: Call<'q>) -> Re
     let mut input = planner.vector(&call.args[2], call.grid)?;
     let query = planner.query;
     Ok(once(query, move || {
-        let found = Histograms::collect(query, input.as_mut(), call.args[2].range)?;
+        let found = Histograms::collect(query, input.as_mut(), inside_parens(&call.args[2]).range)?;
         let mut rows = Assembler::new(query, call.grid.count)?;
         found.evaluate(call.grid, &Fraction(&lower, &upper), &mut rows, None)?;
         rows.finish()
@@ -59,10 +59,10 @@ pub(crate) fn histogram_quantiles<'q>(planner: Planner<'q>, call: Call<'q>) -> R
     let phis = phis?;
     let query = planner.query;
     Ok(once(query, move || {
-        let found = Histograms::collect(query, input.as_mut(), call.args[0].range)?;
+        let found = Histograms::collect(query, input.as_mut(), inside_parens(&call.args[0]).range)?;
         let mut rows = Assembler::new(query, call.grid.count)?;
         for (phi, arg) in phis.iter().zip(&call.args[2..]) {
-            note_invalid(query, phi, call.grid, arg.range);
+            note_invalid(query, phi, call.grid, inside_parens(arg).range);
             found.evaluate(call.grid, &Quantile(phi), &mut rows, Some((label, phi)))?;
         }
         rows.finish()

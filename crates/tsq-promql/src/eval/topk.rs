@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use tsq_core::Labels;
 
-use crate::ast::{Aggregate, AggregateOp};
+use crate::ast::{Aggregate, AggregateOp, TextRange};
 use crate::kernels::{Note, Notes};
 
 use super::context::{Query, Result};
@@ -20,8 +20,8 @@ pub(crate) fn best_first(a: f64, b: f64, largest: bool) -> Ordering {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
-        (false, false) if largest => b.total_cmp(&a),
-        (false, false) => a.total_cmp(&b),
+        (false, false) if largest => b.partial_cmp(&a).unwrap_or(Ordering::Equal),
+        (false, false) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn choose<'q>(
     aggregate: &'q Aggregate,
     column: &Column<'q>,
     mut input: BoxOperator<'q>,
-    steps: usize,
+    (steps, text_range): (usize, TextRange),
 ) -> Result<Batch<'q>> {
     let largest = aggregate.op == AggregateOp::Topk;
     let mut groups = Groups::new(Grouping::of(aggregate));
@@ -40,14 +40,17 @@ pub(crate) fn choose<'q>(
     let group_bytes = steps.saturating_mul(size_of::<BinaryHeap<Element>>());
     while let Some(batch) = input.next()? {
         for mut row in batch.rows {
-            if row.remove_histograms() {
+            // Where nothing is chosen, nothing is looked at.
+            let looks_at = |step| chosen_count(column.at(step)) > 0 && row.histogram(step).is_some();
+            if row.has_histograms() && (0..steps).any(looks_at) {
                 notes.add(Note::HistogramIgnoredInAggregation(aggregate.op.name()));
             }
+            row.remove_histograms();
             let best = groups.of(&row.labels, &mut held.charge, group_bytes, |_| vec![BinaryHeap::new(); steps])?;
             held.offer(&row, best, largest, |step| chosen_count(column.at(step)))?;
         }
     }
-    query.annotate(&mut notes, "", aggregate.expr.range);
+    query.annotate(&mut notes, "", text_range);
     held.into_rows(query, groups.into_groups(), steps)
 }
 

@@ -263,6 +263,14 @@ impl GroupHistograms {
         Self(Totals::Mean(Histograms::default()))
     }
 
+    /// Whether there was no histogram yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.0 {
+            Totals::Sum(sum) => sum.total.is_none(),
+            Totals::Mean(mean) => mean.total.is_none(),
+        }
+    }
+
     /// Adds a histogram. A note names what makes it impossible; the group has no total then.
     pub(crate) fn add(&mut self, histogram: &Histogram, notes: &mut Notes) {
         match &mut self.0 {

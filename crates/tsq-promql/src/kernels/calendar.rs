@@ -53,7 +53,12 @@ impl Civil {
     }
 }
 
-/// A function of a time in seconds since 1970. NaN and infinite times give NaN.
+/// 2^63 seconds after 1970.
+const BEYOND: Civil =
+    Civil { year: 292_277_026_596, month: 12, day: 4, hour: 15, minute: 30, second: 8, day_of_week: 0 };
+
+/// A function of a time in seconds since 1970. Times that no 64-bit number of seconds can hold count as 2^63, like in
+/// Prometheus on x86-64.
 pub(crate) type CalendarFunction = fn(f64) -> f64;
 
 /// The calendar functions by name.
@@ -69,12 +74,8 @@ pub(crate) static CALENDAR_FUNCTIONS: &[(&str, CalendarFunction)] = &[
 ];
 
 fn on_date(time_s: f64, part: fn(&Civil) -> f64) -> f64 {
-    if !time_s.is_finite() {
-        return f64::NAN;
-    }
-    // Saturates far outside of any calendar; the bound keeps the arithmetic of dates from overflowing.
-    let whole_s = (time_s as i64).clamp(i64::MIN / 4, i64::MAX / 4);
-    part(&Civil::from_unix_s(whole_s))
+    const LIMIT: f64 = (1_u64 << 63) as f64;
+    if (-LIMIT..LIMIT).contains(&time_s) { part(&Civil::from_unix_s(time_s as i64)) } else { part(&BEYOND) }
 }
 
 fn is_leap(year: i64) -> bool {
@@ -137,12 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn times_outside_of_the_calendar_do_not_panic() {
-        for time in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(at(time).iter().all(|v| v.is_nan()));
+    fn times_outside_of_the_calendar() {
+        let last = Civil::from_unix_s(i64::MAX);
+        assert_eq!(Civil { second: last.second + 1, ..last }, BEYOND);
+        for time in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300, 9.3e18, -9.3e18] {
+            // As Prometheus 3.5 answers them.
+            assert_eq!(at(time), [4.0, 0.0, 339.0, 31.0, 15.0, 30.0, 12.0, 292_277_026_596.0]);
         }
-        for time in [1e300, -1e300, 9.3e18, -9.3e18] {
-            assert!(at(time)[0] >= 1.0);
-        }
+        assert_eq!(at(9_223_372_036_854_774_784.0)[7], 292_277_026_596.0);
+        assert_eq!(at(-9_223_372_036_854_774_784.0)[7], -292_277_022_657.0);
     }
 }

@@ -101,6 +101,16 @@ impl Columns {
         }
     }
 
+    /// Whether a sum or mean of this step has a value.
+    pub(crate) fn is_total_at(&self, step: usize) -> bool {
+        match self {
+            Self::Sum(sums) => sums.sum.get(step).is_some_and(|sum| !is_stale(*sum)),
+            Self::Mean(_, counts) => counts[step] > 0.0,
+            Self::Means(means) => !means[step].is_empty(),
+            Self::Count(_) | Self::Extreme(_) | Self::Variance(_) => false,
+        }
+    }
+
     /// Counts something that is no float.
     pub(crate) fn count_at(&mut self, step: usize) {
         if let Self::Count(counts) = self {

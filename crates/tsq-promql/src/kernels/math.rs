@@ -11,7 +11,7 @@ pub(crate) type FloatFunction = fn(f64) -> f64;
 pub(crate) static FLOAT_FUNCTIONS: &[(&str, FloatFunction)] = &[
     ("abs", f64::abs),
     ("acos", f64::acos),
-    ("acosh", f64::acosh),
+    ("acosh", acosh),
     ("asin", f64::asin),
     ("asinh", f64::asinh),
     ("atan", f64::atan),
@@ -33,6 +33,17 @@ pub(crate) static FLOAT_FUNCTIONS: &[(&str, FloatFunction)] = &[
     ("tan", f64::tan),
     ("tanh", f64::tanh),
 ];
+
+/// The angle of a point; one too near to the negative axis to tell is above it, as Prometheus has it.
+fn atan2(y: f64, x: f64) -> f64 {
+    if y < 0.0 && x < 0.0 && y / x == 0.0 { PI } else { y.atan2(x) }
+}
+
+/// The inverse of `cosh`; does not overflow.
+fn acosh(value: f64) -> f64 {
+    // From here on `cosh` is half of `exp` to the last bit.
+    if value >= f64::from(1 << 28) { value.ln() + std::f64::consts::LN_2 } else { value.acosh() }
+}
 
 /// `round(v, to_nearest)`: the nearest multiple, the upper one of two equally near.
 pub(crate) fn round(value: f64, to_nearest: f64) -> f64 {
@@ -71,7 +82,7 @@ pub(crate) fn arithmetic(op: BinaryOp, left: f64, right: f64) -> Option<f64> {
         BinaryOp::Div => left / right,
         BinaryOp::Mod => left % right,
         BinaryOp::Pow => left.powf(right),
-        BinaryOp::Atan2 => left.atan2(right),
+        BinaryOp::Atan2 => atan2(left, right),
         _ => return None,
     })
 }

@@ -24,17 +24,23 @@ pub struct HistogramBucket {
 /// The buckets by ascending bounds: negative ones, the zero bucket if anything is in it, positive ones. Buckets that are
 /// listed but empty are among them. A bucket that reaches into the zero bucket is cut at the zero threshold.
 pub fn histogram_buckets(histogram: &Histogram) -> Vec<HistogramBucket> {
+    let mut buckets = listed_buckets(histogram);
+    buckets.iter_mut().for_each(|bucket| cut_at_threshold(bucket, histogram.zero_threshold));
+    buckets
+}
+
+/// The same buckets with the bounds that they have by their schema: none is cut at the zero threshold.
+pub(crate) fn listed_buckets(histogram: &Histogram) -> Vec<HistogramBucket> {
     let positive = Side::read(&histogram.positive_spans, &histogram.positive);
     if uses_custom_buckets(histogram) {
         return positive.counts().map(|(index, count)| custom_bucket(index, count, &histogram.custom_values)).collect();
     }
     let negative = Side::read(&histogram.negative_spans, &histogram.negative);
-    let cut = |bucket| cut_at_threshold(bucket, histogram.zero_threshold);
     let schema = histogram.schema;
     let mut buckets = Vec::with_capacity(histogram.negative.len() + histogram.positive.len() + 1);
-    buckets.extend(negative.counts().rev().map(|(index, count)| cut(negative_bucket(index, count, schema))));
+    buckets.extend(negative.counts().rev().map(|(index, count)| negative_bucket(index, count, schema)));
     buckets.extend((histogram.zero_count > 0.0).then(|| zero_bucket(histogram)));
-    buckets.extend(positive.counts().map(|(index, count)| cut(positive_bucket(index, count, schema))));
+    buckets.extend(positive.counts().map(|(index, count)| positive_bucket(index, count, schema)));
     buckets
 }
 
@@ -82,13 +88,12 @@ pub(super) fn custom_bucket(index: i32, count: f64, bounds: &[f64]) -> Histogram
     }
 }
 
-fn cut_at_threshold(mut bucket: HistogramBucket, threshold: f64) -> HistogramBucket {
+fn cut_at_threshold(bucket: &mut HistogramBucket, threshold: f64) {
     if bucket.lower > 0.0 && bucket.lower < threshold {
         bucket.lower = threshold;
     } else if bucket.upper < 0.0 && bucket.upper > -threshold {
         bucket.upper = -threshold;
     }
-    bucket
 }
 
 impl HistogramBucket {

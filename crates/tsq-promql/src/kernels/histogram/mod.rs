@@ -10,6 +10,7 @@ mod trim;
 
 use tsq_core::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint};
 
+pub(crate) use buckets::listed_buckets;
 pub use buckets::{HistogramBucket, histogram_buckets};
 pub(crate) use quantile::{HISTOGRAM_FUNCTIONS, fraction, quantile};
 pub(crate) use reset::detect_reset;
