@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 that is just enough: one connection, kept alive, bodies with a declared length.
+//! A client of HTTP/1.1 that is just enough: one connection, kept alive, bodies with a declared length or in chunks.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -74,6 +74,20 @@ impl Client {
         self.request("GET", target, &[], &[])
     }
 
+    /// Sends a form, and reads the JSON of the answer, whatever its status.
+    ///
+    /// # Errors
+    /// Why there is no answer, or none in JSON.
+    pub fn form(&mut self, target: &str, fields: &[(&str, &str)]) -> Result<serde_json::Value, String> {
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let response = self.request("POST", target, &headers, fields.join("&").as_bytes());
+        let response = response.map_err(|error| format!("POST {target}: {error}"))?;
+        serde_json::from_slice(&response.body)
+            .map_err(|error| format!("POST {target}: {} {}: {error}", response.status, response.text()))
+    }
+
     /// Sends a remote write 1.0 request, encoded and compressed.
     ///
     /// # Errors
@@ -87,21 +101,27 @@ impl Client {
         self.request("POST", "/api/v1/write", &headers, body)
     }
 
+    /// Sends a remote write 2.0 request, encoded and compressed.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn remote_write_v2(&mut self, body: &[u8]) -> io::Result<Response> {
+        let headers = [
+            ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request"),
+            ("content-encoding", "snappy"),
+            ("x-prometheus-remote-write-version", "2.0.0"),
+        ];
+        self.request("POST", "/api/v1/write", &headers, body)
+    }
+
     /// Evaluates an instant query; the `data` of its answer.
     ///
     /// # Errors
     /// The answer's error, or why there is no answer.
     pub fn query(&mut self, expr: &str, time_s: i64) -> Result<serde_json::Value, String> {
-        let form = format!("query={}&time={time_s}", percent_encoded(expr));
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let response = self.request("POST", "/api/v1/query", &headers, form.as_bytes());
-        let response = response.map_err(|error| format!("{expr}: {error}"))?;
-        if response.status != 200 {
-            return Err(format!("{expr}: {} {}", response.status, response.text()));
-        }
-        let mut answer: serde_json::Value =
-            serde_json::from_slice(&response.body).map_err(|error| format!("{expr}: {error}"))?;
-        Ok(answer["data"].take())
+        let fields = [("query", expr), ("time", &time_s.to_string())];
+        let mut answer = self.form("/api/v1/query", &fields).map_err(|error| format!("{expr}: {error}"))?;
+        if answer["status"] == "success" { Ok(answer["data"].take()) } else { Err(format!("{expr}: {answer}")) }
     }
 
     fn exchange(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response> {
@@ -144,19 +164,45 @@ fn read_response(stream: &mut BufReader<TcpStream>) -> io::Result<Response> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let mut response = Response { status, headers, body: Vec::new() };
+    if response.header("transfer-encoding") == Some("chunked") {
+        response.body = read_chunks(stream)?;
+        return Ok(response);
+    }
     let len = match response.header("content-length") {
         Some(text) => text.parse().map_err(|_| unknown(format!("content length {text:?}")))?,
         None if status == 204 => 0,
         None => return Err(unknown("an answer without content-length".to_owned())),
     };
-    if len > BODY_MAX {
-        return Err(unknown(format!("an answer of {len} bytes")));
-    }
-    stream.take(len).read_to_end(&mut response.body)?;
-    if (response.body.len() as u64) < len {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    read_exactly(stream, len, &mut response.body)?;
     Ok(response)
+}
+
+/// A body in chunks; trailers are skipped.
+fn read_chunks(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(stream)?;
+        let len = line.split(';').next().and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+        let len = len.ok_or_else(|| unknown(format!("chunk length {line:?}")))?;
+        if len == 0 {
+            while !read_line(stream)?.is_empty() {}
+            return Ok(body);
+        }
+        read_exactly(stream, len, &mut body)?;
+        if !read_line(stream)?.is_empty() {
+            return Err(unknown(format!("a chunk longer than its {len} bytes")));
+        }
+    }
+}
+
+/// Appends the next `len` bytes of the stream to a body.
+fn read_exactly(stream: &mut BufReader<TcpStream>, len: u64, body: &mut Vec<u8>) -> io::Result<()> {
+    let end = body.len() as u64 + len;
+    if end > BODY_MAX {
+        return Err(unknown(format!("an answer of {end} bytes")));
+    }
+    stream.take(len).read_to_end(body)?;
+    if (body.len() as u64) < end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
