@@ -10,10 +10,20 @@ use crate::failure::{Exit, Failure, Result};
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) fn run(args: Serve, console: &mut Console) -> Result<Exit> {
     start_log(&args.log, console)?;
+    avoid_huge_pages();
     let config: ServerConfig = args.settings.0;
     tracing::info!(data = %config.data.display(), "tsq {}", env!("CARGO_PKG_VERSION"));
     tsq_server::run(config)?;
     Ok(Exit::Ok)
+}
+
+/// Asks for memory in small pages. A query touches a few hundred KiB of fresh memory here and there, and in huge pages
+/// each such place costs the clearing of 2 MiB, and keeps it.
+fn avoid_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("memory may come in huge pages: {error}");
+    }
 }
 
 /// Sends log lines to standard error.
