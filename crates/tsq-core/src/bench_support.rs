@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta};
-use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, Columns, OpenChunk, decode_prefix};
+use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, Columns, Effort, OpenChunk, decode_prefix};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
 use crate::labels::Labels;
@@ -46,6 +46,30 @@ fn encode(codec: &str, column: Column<'_>) -> Option<Vec<u8>> {
     let mut data = Vec::new();
     codec.accepts(column).then(|| codec.encode(column, &mut data))?;
     Some(data)
+}
+
+/// Efforts of encoding, from the fastest to the smallest.
+pub const EFFORTS: [&str; 3] = ["fast", "thorough", "small"];
+
+/// Encodes floats with the codec that a block would take at this effort, and names it.
+pub fn encode_floats_as_a_block(values: &[f64], effort: &str) -> (&'static str, Vec<u8>) {
+    let effort = match effort {
+        "fast" => Effort::Fast,
+        "thorough" => Effort::Thorough,
+        _ => Effort::Small,
+    };
+    encode_as_a_block(Column::Floats(values), effort)
+}
+
+/// Encodes times or steps with the codec that a block would take, and names it.
+pub fn encode_integers_as_a_block(rows: &[i64]) -> (&'static str, Vec<u8>) {
+    encode_as_a_block(Column::Integers(rows), Effort::Fast)
+}
+
+fn encode_as_a_block(column: Column<'_>, effort: Effort) -> (&'static str, Vec<u8>) {
+    let mut data = Vec::new();
+    let id = codec::encode(column, effort, &mut data);
+    (codec::by_id(id).map_or("", |codec| codec.name()), data)
 }
 
 /// Replaces `out` by decoded floats.

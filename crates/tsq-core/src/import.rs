@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Exemplar, Metadata};
+use crate::codec::Effort;
 use crate::error::Result;
 use crate::flush::Change;
 use crate::histogram::Histogram;
@@ -139,6 +140,7 @@ impl Importer {
         }
         // Imported data is in no record of the log: LSN range 0 to 0.
         let mut writer = self.store.new_block(0, (0, 0), Vec::new())?;
+        writer.set_effort(Effort::Small);
         for (labels, kinds) in std::mem::take(&mut self.gathered) {
             writer.series(&labels)?;
             for (kind, mut samples) in kinds {

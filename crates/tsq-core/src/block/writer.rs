@@ -16,7 +16,7 @@ use super::pages::PageWriter;
 use super::reader::BlockReader;
 use crate::batch::{Exemplar, Metadata};
 use crate::codec::varint::{put_bytes, put_i64, put_u64};
-use crate::codec::{CHUNK_SAMPLES_MAX, Column, encode};
+use crate::codec::{CHUNK_SAMPLES_MAX, Column, Effort, encode};
 use crate::disk::{Disk, parent, temporary_name};
 use crate::error::{Error, Result};
 use crate::index::IndexBuilder;
@@ -42,6 +42,7 @@ pub(crate) struct BlockWriter {
     chunk_index: Vec<u8>,
     current: Option<Current>,
     has_starts: bool,
+    effort: Effort,
     scratch: Vec<u8>,
 }
 
@@ -103,6 +104,8 @@ impl BlockWriter {
             replaces: spec.replaces.clone(),
             ..BlockMeta::default()
         };
+        // What a flush writes is soon merged; what a merge writes stays.
+        let effort = if spec.level == 0 { Effort::Fast } else { Effort::Thorough };
         let seed = (spec.db_id as u64) ^ (spec.db_id >> 64) as u64 ^ spec.id.0;
         Ok(Self {
             disk,
@@ -111,13 +114,19 @@ impl BlockWriter {
             out,
             spec,
             meta,
-            columns: Columns { seed, ..Columns::default() },
+            columns: Columns { seed, effort, ..Columns::default() },
             index: IndexBuilder::new(seed),
             chunk_index: Vec::new(),
             current: None,
             has_starts: false,
+            effort,
             scratch: Vec::new(),
         })
+    }
+
+    /// Encodes what follows with so much effort.
+    pub(crate) fn set_effort(&mut self, effort: Effort) {
+        (self.effort, self.columns.effort) = (effort, effort);
     }
 
     /// Starts a series, whose labels are above those of the series before.
@@ -176,7 +185,7 @@ impl BlockWriter {
         };
         let mut payload = std::mem::take(&mut self.scratch);
         payload.clear();
-        let codec = encode(values, &mut payload);
+        let codec = encode(values, self.effort, &mut payload);
         self.put_chunk(kind, axes, codec, &payload)?;
         self.scratch = payload;
         Ok(())
@@ -316,6 +325,7 @@ fn write_exemplars(exemplars: &[(Labels, Vec<Exemplar>)], out: &mut PageWriter) 
 #[derive(Debug, Default)]
 struct Columns {
     seed: u64,
+    effort: Effort,
     table: Vec<IntegerColumn>,
     /// Numbers of columns by a 128-bit hash of their content.
     recent: HashMap<(ColumnUse, u128), u32>,
@@ -332,7 +342,7 @@ impl Columns {
         }
         let number = u32::try_from(self.table.len()).map_err(|_| Error::limit("a block has too many time columns"))?;
         scratch.clear();
-        let codec = encode(Column::Integers(rows), scratch);
+        let codec = encode(Column::Integers(rows), self.effort, scratch);
         self.table.push(IntegerColumn {
             offset: out.position() - HEADER_LEN as u64,
             len: payload_len(scratch)?,

@@ -4,14 +4,21 @@
 //! Dispatch happens once per column; inside are plain loops. Decoders check every bound and never panic.
 
 pub(crate) mod bits;
+mod decimal;
 mod delta;
+mod floats;
 mod gorilla;
 mod histogram;
 mod linear;
 mod open;
+mod ordered;
 mod packed;
+mod patched;
+mod pcodec;
+mod repeats;
 pub(crate) mod varint;
 
+pub(crate) use floats::Effort;
 pub(crate) use open::{Columns, OpenChunk, decode_prefix};
 
 use std::fmt;
@@ -24,8 +31,22 @@ use crate::histogram::Histogram;
 pub(crate) const CHUNK_SAMPLES_MAX: usize = 1024;
 
 /// Every column encoding tsq can read. A row is for life: its id is on disk.
-pub(crate) static CODECS: &[&dyn Codec] =
-    &[&gorilla::Gorilla, &histogram::Histograms, &linear::Linear, &packed::Packed];
+pub(crate) static CODECS: &[&dyn Codec] = &[
+    &gorilla::Gorilla,
+    &histogram::Histograms,
+    &linear::Linear,
+    &packed::Packed,
+    &patched::Patched,
+    &decimal::Decimal::<false>,
+    &decimal::Decimal::<true>,
+    &ordered::Ordered,
+    &repeats::Repeats::Constant,
+    &repeats::Repeats::Runs,
+    &repeats::Repeats::Changes,
+    &repeats::Repeats::Mode,
+    &repeats::Repeats::Dictionary,
+    &pcodec::Pco,
+];
 
 /// What a codec stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +149,15 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
 }
 
 /// Appends the encoding of a column and says which codec it took.
-pub(crate) fn encode(column: Column<'_>, out: &mut Vec<u8>) -> u8 {
+pub(crate) fn encode(column: Column<'_>, effort: Effort, out: &mut Vec<u8>) -> u8 {
     let codec: &dyn Codec = match column {
-        Column::Floats(_) => &gorilla::Gorilla,
+        Column::Floats(values) => return floats::encode(values, effort, out),
         Column::Histograms(_) => &histogram::Histograms,
         Column::Integers(_) if linear::Linear.accepts(column) => &linear::Linear,
-        Column::Integers(_) => &packed::Packed,
+        Column::Integers(rows) => {
+            patched::encode(rows, effort, out);
+            return patched::Patched.id();
+        }
     };
     codec.encode(column, out);
     codec.id()

@@ -106,7 +106,8 @@ fn gather(inputs: &[Input], readers: &mut [SeriesReader<'_>], sources: &[(usize,
     Ok(placed)
 }
 
-/// Writes one kind of a series: full chunks that nothing overlaps byte for byte, all others merged and packed anew.
+/// Writes one kind of a series: full chunks of merged blocks that nothing overlaps byte for byte, all others merged and
+/// packed anew.
 fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut BlockWriter) -> Result<()> {
     let mut chunks: Vec<&Placed> = chunks.iter().filter(|placed| placed.chunk.kind == kind).collect();
     chunks.sort_by_key(|placed| (placed.chunk.min_ms, placed.chunk.max_ms, placed.input));
@@ -116,9 +117,11 @@ fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut Bloc
         let block = &inputs[*input].block;
         let after = chunks.get(position + 1).map_or(i64::MAX, |next| next.chunk.min_ms);
         let alone = newest < chunk.min_ms && chunk.max_ms < after;
+        // What a flush encoded in a hurry is worth another look, once.
+        let settled = block.meta().level > 0;
         if let Some(deleted) = deleted {
             read_left(deleted, &mut samples, |left| block.read_chunk(chunk, left))?;
-        } else if alone && chunk.count >= FULL_CHUNK {
+        } else if alone && settled && chunk.count >= FULL_CHUNK {
             write(kind, &mut samples, writer)?;
             writer.copy_chunk(block, chunk)?;
         } else {

@@ -1,0 +1,542 @@
+//! Codec 5, `patched`: any integers. The integer core of the float codecs as well.
+//!
+//! ~~~text
+//! head        u8                bits 0-1: 0 numbers, 1 differences, 2 differences of differences, 3 linear;
+//!                               bit 2: divided; others zero. All sums wrap.
+//! divided:    offset zigzag varint, divisor varint (2 or more): every number is offset + divisor x what follows
+//! linear:     first zigzag varint, difference zigzag varint; the second is absent for one row, both for none
+//! else:       the first number (when order > 0), the first difference (when order > 1), each a zigzag varint,
+//!             then miniblocks, each of 128 of the remaining rows (the last of what is left):
+//!   tag         u8              bits 0-6: width, 0 to 64; bit 7: there are exceptions
+//!   base        zigzag varint   less the base of the miniblock before
+//!   exceptions  u8 count, 1 to 128; u8 row of each, ascending; zigzag varint of each, its distance to the base
+//!   numbers     width bits each distance to the base, 0 for exceptions; least significant bit first, padded with
+//!                               zeros to a byte
+//! ~~~
+//! The order is chosen by how far the numbers of a few miniblocks spread, width and base of a miniblock by exact size
+//! (patched frame of reference: Zukowski et al., ICDE 2006). Encoding sorts some miniblocks: O(n log 128).
+
+use super::floats::Effort;
+use super::varint::{Cursor, len_u64, put_i64, put_u64, zigzag};
+use super::{CHUNK_SAMPLES_MAX, Codec, Column, ColumnMut, ColumnType, cut_short};
+use crate::error::{Error, Result};
+
+/// Rows of a miniblock.
+pub(super) const MINIBLOCK: usize = 128;
+
+const ORDER_MAX: usize = 2;
+const LINEAR: u8 = 3;
+const DIVIDED: u8 = 4;
+const EXCEPTIONS: u8 = 0x80;
+
+/// Miniblocks that the order is chosen by.
+const TRIED_MINIBLOCKS: usize = 2;
+
+/// At most one in so many rows of a miniblock is an exception.
+const EXCEPTION_SHARE: usize = 4;
+
+/// With fewer than one in so many rows in the lower quarter of a miniblock's range, those rows may be exceptions.
+const LOW_SHARE: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Patched;
+
+impl Codec for Patched {
+    fn id(&self) -> u8 {
+        5
+    }
+
+    fn name(&self) -> &'static str {
+        "patched"
+    }
+
+    fn column_type(&self) -> ColumnType {
+        ColumnType::Integers
+    }
+
+    fn encode(&self, column: Column<'_>, out: &mut Vec<u8>) {
+        let Column::Integers(rows) = column else { unreachable!("the column is of the codec's type") };
+        encode(rows, Effort::Thorough, out);
+    }
+
+    fn decode(&self, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()> {
+        let ColumnMut::Integers(out) = out else { unreachable!("the column is of the codec's type") };
+        let start = out.len();
+        let mut cursor = Cursor::new(data);
+        let result = decode_each(&mut cursor, rows.min(CHUNK_SAMPLES_MAX), |block| out.extend_from_slice(block));
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+}
+
+/// Appends the encoding of at most [`CHUNK_SAMPLES_MAX`] integers.
+pub(super) fn encode(rows: &[i64], effort: Effort, out: &mut Vec<u8>) {
+    if is_linear(rows) {
+        out.push(LINEAR);
+        put_linear(rows, out);
+        return;
+    }
+    let mut numbers = rows.to_vec();
+    let mut head = 0;
+    let division = divisor(rows);
+    if let Some(divisor) = division {
+        head |= DIVIDED;
+        numbers.iter_mut().for_each(|row| *row = (*row - rows[0]) / divisor);
+    }
+    let order = choose_order(&numbers, effort);
+    out.push(head | order as u8);
+    if let Some(divisor) = division {
+        put_i64(out, rows[0]);
+        put_u64(out, divisor.cast_unsigned());
+    }
+    for level in 0..order {
+        difference(&mut numbers[level..]);
+    }
+    numbers[..order].iter().for_each(|head| put_i64(out, *head));
+    let mut base_before = 0;
+    for block in numbers[order..].chunks(MINIBLOCK) {
+        let plan = Plan::of(block, effort);
+        plan.put(block, base_before, out);
+        base_before = plan.base;
+    }
+}
+
+fn is_linear(rows: &[i64]) -> bool {
+    rows.windows(3).all(|w| w[1].wrapping_sub(w[0]) == w[2].wrapping_sub(w[1]))
+}
+
+fn put_linear(rows: &[i64], out: &mut Vec<u8>) {
+    if let Some(first) = rows.first() {
+        put_i64(out, *first);
+    }
+    if let [first, second, ..] = rows {
+        put_i64(out, second.wrapping_sub(*first));
+    }
+}
+
+/// The greatest common divisor of the distances to the first row, if it is above one and no distance overflows.
+fn divisor(rows: &[i64]) -> Option<i64> {
+    let mut divisor = 0_u64;
+    for row in rows {
+        divisor = gcd(divisor, row.checked_sub(rows[0])?.unsigned_abs());
+        if divisor == 1 {
+            return None;
+        }
+    }
+    i64::try_from(divisor).ok().filter(|divisor| *divisor > 1)
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Leaves the first number and replaces each other one by its difference to the one before.
+fn difference(rows: &mut [i64]) {
+    for index in (1..rows.len()).rev() {
+        rows[index] = rows[index].wrapping_sub(rows[index - 1]);
+    }
+}
+
+/// The order whose numbers lie closest together, judged by a few evenly spread miniblocks.
+fn choose_order(numbers: &[i64], effort: Effort) -> usize {
+    let blocks = numbers.len().div_ceil(MINIBLOCK).max(1);
+    let tried = blocks.min(TRIED_MINIBLOCKS);
+    let mut bits = [0; ORDER_MAX + 1];
+    for block in (0..tried).map(|at| at * blocks / tried) {
+        let start = block * MINIBLOCK;
+        let rows = MINIBLOCK.min(numbers.len() - start);
+        let mut sample = [0; MINIBLOCK];
+        let sample = &mut sample[..rows];
+        sample.copy_from_slice(&numbers[start..start + rows]);
+        for (order, bits) in bits.iter_mut().enumerate() {
+            if order > 0 {
+                difference(&mut sample[(order - 1).min(rows)..]);
+            }
+            let (heads, rest) = sample.split_at(order.min(rows));
+            *bits += heads.iter().map(|head| 8 * len_u64(zigzag(*head))).sum::<usize>();
+            *bits += match effort {
+                Effort::Fast => spread_bits(rest),
+                _ => {
+                    let plan = Plan::of(rest, effort);
+                    // Later miniblocks store the step from the base before, which is small.
+                    let base = if block == 0 { len_u64(zigzag(plan.base)) } else { 1 };
+                    8 * (plan.bytes + base)
+                }
+            };
+        }
+    }
+    (0..=ORDER_MAX.min(numbers.len())).min_by_key(|order| bits[*order]).unwrap_or(0)
+}
+
+/// Bits of the distances of all numbers to the one in the middle of the block, about what packing takes.
+fn spread_bits(block: &[i64]) -> usize {
+    let Some(&middle) = block.get(block.len() / 2) else { return 0 };
+    block.iter().map(|row| bits(zigzag(row.wrapping_sub(middle))) as usize).sum()
+}
+
+/// How a miniblock is packed.
+struct Plan {
+    base: i64,
+    width: u32,
+    exceptions: usize,
+    /// Bytes of all but tag and base.
+    bytes: usize,
+}
+
+impl Plan {
+    /// The smallest that has exceptions on one side, or where the numbers below may be exceptions as well, on both.
+    fn of(block: &[i64], effort: Effort) -> Self {
+        let least = block.iter().copied().min().unwrap_or(0);
+        let most = block.iter().copied().max().unwrap_or(0);
+        let mut plan = Self { base: least, width: bits(distance(most, least)), exceptions: 0, bytes: 0 };
+        plan.bytes = packed_len(block.len(), plan.width);
+        if plan.width == 0 {
+            return plan;
+        }
+        let wider = |width: u32| block.iter().filter(|row| distance(**row, least) >> width != 0).count();
+        let quarter = plan.width.saturating_sub(2);
+        if effort != Effort::Fast || (block.len() - wider(quarter)) * LOW_SHARE < block.len() {
+            return Self::of_sorted(block);
+        }
+        for width in (0..plan.width).rev() {
+            let exceptions = wider(width);
+            if exceptions * EXCEPTION_SHARE > block.len() {
+                break;
+            }
+            let patches = exceptions * (1 + (plan.width as usize + 1).div_ceil(7));
+            let bytes = packed_len(block.len(), width) + 1 + patches;
+            if bytes < plan.bytes {
+                plan = Self { width, exceptions, bytes, ..plan };
+            }
+        }
+        plan
+    }
+
+    /// The smallest of all: for each width, the base that leaves the fewest exceptions.
+    fn of_sorted(block: &[i64]) -> Self {
+        let mut sorted = [0; MINIBLOCK];
+        let sorted = &mut sorted[..block.len()];
+        sorted.copy_from_slice(block);
+        sorted.sort_unstable();
+        let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
+        let mut width = bits(distance(most, least));
+        let mut best = Self { base: least, width, exceptions: 0, bytes: packed_len(sorted.len(), width) };
+        while width > 0 {
+            let Some((from, to)) = fullest_window(sorted, width - 1) else { break };
+            let exceptions = sorted.len() - (to - from);
+            width = bits(distance(sorted[to - 1], sorted[from]));
+            let base = sorted[from];
+            let outside = sorted[..from].iter().chain(&sorted[to..]);
+            let patches: usize = outside.map(|row| 1 + len_u64(zigzag(row.wrapping_sub(base)))).sum();
+            let bytes = packed_len(sorted.len(), width) + 1 + patches;
+            if bytes < best.bytes {
+                best = Self { base, width, exceptions, bytes };
+            }
+        }
+        best
+    }
+
+    fn put(&self, block: &[i64], base_before: i64, out: &mut Vec<u8>) {
+        let flag = if self.exceptions > 0 { EXCEPTIONS } else { 0 };
+        out.push(flag | self.width as u8);
+        put_i64(out, self.base.wrapping_sub(base_before));
+        let mut distances = [0; MINIBLOCK];
+        let distances = &mut distances[..block.len()];
+        distances.iter_mut().zip(block).for_each(|(slot, row)| *slot = distance(*row, self.base));
+        if self.exceptions > 0 {
+            // Below the base, distances wrap to more bits than any that is packed.
+            let exceptions = || (0..block.len()).filter(|row| bits(distance(block[*row], self.base)) > self.width);
+            out.push(self.exceptions as u8);
+            out.extend(exceptions().map(|row| row as u8));
+            exceptions().for_each(|row| put_i64(out, block[row].wrapping_sub(self.base)));
+            exceptions().for_each(|row| distances[row] = 0);
+        }
+        pack(distances, self.width, out);
+    }
+}
+
+/// Appends numbers of at most `width` bits.
+fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
+    if width == 0 {
+        return;
+    }
+    let (mut pending, mut used) = (0_u64, 0);
+    let mut packed = [0; MINIBLOCK];
+    let mut words = 0;
+    for number in numbers {
+        pending |= number << used;
+        used += width;
+        if used >= 64 {
+            packed[words] = pending.to_le();
+            words += 1;
+            used -= 64;
+            pending = if used == 0 { 0 } else { number >> (width - used) };
+        }
+    }
+    packed[..words].iter().for_each(|word| out.extend_from_slice(&word.to_ne_bytes()));
+    out.extend_from_slice(&pending.to_le_bytes()[..used.div_ceil(8) as usize]);
+}
+
+/// From the lower to the higher number.
+fn distance(high: i64, low: i64) -> u64 {
+    high.wrapping_sub(low).cast_unsigned()
+}
+
+fn bits(number: u64) -> u32 {
+    64 - number.leading_zeros()
+}
+
+fn packed_len(rows: usize, width: u32) -> usize {
+    (rows * width as usize).div_ceil(8)
+}
+
+/// The longest part of sorted numbers whose distances take at most `width` (below 64) bits, if it leaves few enough out.
+fn fullest_window(sorted: &[i64], width: u32) -> Option<(usize, usize)> {
+    let span = (1_u64 << width) - 1;
+    let fits = |from: usize, to: usize| distance(sorted[to - 1], sorted[from]) <= span;
+    let most_left_out = sorted.len() / EXCEPTION_SHARE;
+    let mut len = sorted.len() - most_left_out;
+    let mut best = None;
+    for from in 0..=most_left_out {
+        while from + len <= sorted.len() && fits(from, from + len) {
+            best = Some((from, from + len));
+            len += 1;
+        }
+    }
+    best
+}
+
+/// Hands the decoded rows, at most [`MINIBLOCK`] at a time, to `each`; the cursor then stands behind the encoding.
+/// After an error, `each` has seen a part of the rows or none.
+pub(super) fn decode_each(cursor: &mut Cursor<'_>, rows: usize, mut each: impl FnMut(&mut [i64])) -> Result<()> {
+    let head = cursor.u8().ok_or_else(cut)?;
+    if head >> 3 != 0 {
+        return Err(Error::corrupt(format!("patched column with head {head}")));
+    }
+    if head & DIVIDED == 0 {
+        return decode_undivided(cursor, head & 3, rows, each);
+    }
+    let (Some(offset), Some(divisor)) = (cursor.i64(), cursor.u64()) else { return Err(cut()) };
+    decode_undivided(cursor, head & 3, rows, |block| {
+        let divisor = divisor.cast_signed();
+        block.iter_mut().for_each(|row| *row = offset.wrapping_add(divisor.wrapping_mul(*row)));
+        each(block);
+    })
+}
+
+#[inline(always)]
+fn decode_undivided(cursor: &mut Cursor<'_>, order: u8, rows: usize, mut each: impl FnMut(&mut [i64])) -> Result<()> {
+    let mut block = [0; MINIBLOCK];
+    if order == LINEAR {
+        return decode_linear(cursor, rows, &mut block, each);
+    }
+    let order = usize::from(order);
+    let heads = order.min(rows);
+    let mut sums = [0_i64; ORDER_MAX];
+    for sum in &mut sums[..heads] {
+        *sum = cursor.i64().ok_or_else(cut)?;
+    }
+    if heads > 0 {
+        let mut first = sums;
+        if heads > 1 {
+            first[1] = sums[0].wrapping_add(sums[1]);
+            sums = [first[1], sums[1]];
+        }
+        each(&mut first[..heads]);
+    }
+    let (mut left, mut base) = (rows - heads, 0_i64);
+    while left > 0 {
+        let count = left.min(MINIBLOCK);
+        base = take_miniblock(cursor, count, base, &mut block)?;
+        let rows = &mut block[..count];
+        if order == 2 {
+            accumulate(&mut sums[1], rows);
+        }
+        if order > 0 {
+            accumulate(&mut sums[0], rows);
+        }
+        each(rows);
+        left -= count;
+    }
+    Ok(())
+}
+
+fn decode_linear(
+    cursor: &mut Cursor<'_>,
+    rows: usize,
+    block: &mut [i64; MINIBLOCK],
+    mut each: impl FnMut(&mut [i64]),
+) -> Result<()> {
+    let mut number = |wanted: bool| if wanted { cursor.i64() } else { Some(0) };
+    let (Some(mut next), Some(difference)) = (number(rows > 0), number(rows > 1)) else { return Err(cut()) };
+    let mut left = rows;
+    while left > 0 {
+        let count = left.min(MINIBLOCK);
+        for slot in &mut block[..count] {
+            *slot = next;
+            next = next.wrapping_add(difference);
+        }
+        each(&mut block[..count]);
+        left -= count;
+    }
+    Ok(())
+}
+
+/// Replaces differences by the numbers, going on from `last`.
+#[inline(always)]
+fn accumulate(last: &mut i64, rows: &mut [i64]) {
+    let mut sum = *last;
+    for row in rows {
+        sum = sum.wrapping_add(*row);
+        *row = sum;
+    }
+    *last = sum;
+}
+
+/// Decodes one miniblock and gives its base.
+fn take_miniblock(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    base_before: i64,
+    block: &mut [i64; MINIBLOCK],
+) -> Result<i64> {
+    let (Some(tag), Some(step)) = (cursor.u8(), cursor.i64()) else { return Err(cut()) };
+    let (width, base) = (tag & !EXCEPTIONS, base_before.wrapping_add(step));
+    if width > 64 {
+        return Err(Error::corrupt(format!("patched column with numbers of {width} bits")));
+    }
+    let mut patches = [(0_u8, 0_i64); MINIBLOCK];
+    let mut patched = 0;
+    if tag & EXCEPTIONS != 0 {
+        patched = usize::from(cursor.u8().ok_or_else(cut)?);
+        let rows = cursor.take(patched).ok_or_else(cut)?;
+        if patched > count || rows.iter().any(|row| usize::from(*row) >= count) {
+            return Err(Error::corrupt("patched column with an exception outside of its miniblock"));
+        }
+        for (patch, row) in patches.iter_mut().zip(rows) {
+            *patch = (*row, cursor.i64().ok_or_else(cut)?);
+        }
+    }
+    let len = packed_len(count, u32::from(width));
+    let room = cursor.rest();
+    let packed = cursor.take(len).ok_or_else(cut)?;
+    if len + LOAD <= room.len() && count == MINIBLOCK {
+        unpack(room, width, base, block);
+    } else {
+        // A copy with room behind it, so that every number is one unaligned load.
+        let mut padded = [0_u8; MINIBLOCK * 8 + LOAD];
+        padded[..len].copy_from_slice(packed);
+        unpack(&padded, width, base, block);
+    }
+    for (row, distance) in &patches[..patched] {
+        block[usize::from(*row)] = base.wrapping_add(*distance);
+    }
+    Ok(base)
+}
+
+/// Bytes that one load of a number reads.
+const LOAD: usize = 16;
+
+/// Unpacks 128 numbers; `data` has [`LOAD`] bytes behind them.
+fn unpack(data: &[u8], width: u8, base: i64, out: &mut [i64; MINIBLOCK]) {
+    macro_rules! by_width {
+        ($($width:literal)*) => {
+            match width {
+                0 => out.fill(base),
+                $($width => unpack_narrow::<$width>(data, base, out),)*
+                _ => unpack_wide(data, usize::from(width), base, out),
+            }
+        };
+    }
+    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38
+        39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57);
+}
+
+/// Eight numbers take `WIDTH` bytes; each is one load of eight bytes, shifted by a constant.
+fn unpack_narrow<const WIDTH: usize>(data: &[u8], base: i64, out: &mut [i64; MINIBLOCK]) {
+    let mask = u64::MAX >> (64 - WIDTH);
+    let data = &data[..MINIBLOCK / 8 * WIDTH + 8];
+    for (group, out) in out.chunks_exact_mut(8).enumerate() {
+        let bytes = &data[group * WIDTH..group * WIDTH + WIDTH + 8];
+        for (index, slot) in out.iter_mut().enumerate() {
+            let bit = index * WIDTH;
+            let load = bytes[bit / 8..bit / 8 + 8].try_into().expect("the slice has 8 bytes");
+            *slot = base.wrapping_add((u64::from_le_bytes(load) >> (bit % 8) & mask).cast_signed());
+        }
+    }
+}
+
+/// For widths whose numbers may lie in nine bytes.
+fn unpack_wide(data: &[u8], width: usize, base: i64, out: &mut [i64; MINIBLOCK]) {
+    let mask = u64::MAX >> (64 - width);
+    for (index, slot) in out.iter_mut().enumerate() {
+        let bit = index * width;
+        let load = data[bit / 8..bit / 8 + LOAD].try_into().expect("the slice has 16 bytes");
+        *slot = base.wrapping_add(((u128::from_le_bytes(load) >> (bit % 8)) as u64 & mask).cast_signed());
+    }
+}
+
+#[cold]
+fn cut() -> Error {
+    cut_short("patched")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(rows: &[i64]) -> usize {
+        let mut out = Vec::new();
+        encode(rows, Effort::Thorough, &mut out);
+        let mut back = Vec::new();
+        let mut cursor = Cursor::new(&out);
+        decode_each(&mut cursor, rows.len(), |block| back.extend_from_slice(block)).unwrap();
+        assert!(cursor.is_empty());
+        assert_eq!(back, rows);
+        out.len()
+    }
+
+    #[test]
+    fn grids_take_a_few_bytes() {
+        let grid: Vec<_> = (0..1024).map(|at| 1_700_000_000_000 + at * 15_000).collect();
+        assert!(size(&grid) < 12);
+    }
+
+    #[test]
+    fn the_example_of_the_format_document() {
+        let mut out = Vec::new();
+        encode(&[1000, 1015, 1031, 1045], Effort::Thorough, &mut out);
+        assert_eq!(out, [0x01, 0xd0, 0x0f, 0x02, 0x1c, 0x09]);
+    }
+
+    #[test]
+    fn outliers_on_both_sides_are_patched() {
+        let mut rows: Vec<_> = (0..1024).map(|at| 1_000_000 + at * 7 % 16).collect();
+        let plain = size(&rows);
+        rows[100] = i64::MIN;
+        rows[700] = i64::MAX;
+        assert!(size(&rows) < plain + 40, "{} beside {plain}", size(&rows));
+    }
+
+    #[test]
+    fn multiples_are_divided() {
+        let rows: Vec<_> = (0..1024).map(|at| 5 + 250 * (at * 7919 % 16)).collect();
+        assert!(size(&rows) < 4 * 128 + 40);
+    }
+
+    #[test]
+    fn every_width_comes_back() {
+        for width in 0..64 {
+            for rows in [1, 2, 3, 7, 127, 128, 129, 131, 300] {
+                let noise = |at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) >> (63 - width);
+                size(&(0..rows).map(|at| noise(at).cast_signed()).collect::<Vec<_>>());
+            }
+        }
+        size(&[]);
+    }
+}
