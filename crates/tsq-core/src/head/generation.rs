@@ -56,6 +56,8 @@ pub(crate) struct GenShard {
     undone: u64,
     /// Snapshots before this number cannot be served: undo entries they need were dropped.
     expired_lsn: u64,
+    /// Whether a sample ever came.
+    touched: bool,
 }
 
 /// How much of a series was there before a batch.
@@ -149,16 +151,24 @@ impl Generation {
 
     /// Series with samples that pass the matchers, in label order.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
-        let mut series = self.index.select(matchers);
-        for number in 0..self.shards.len() {
-            let shard = self.shards[number].read();
-            series.retain(|&series| {
-                self.index.shard_of(series) != number
-                    || shard.data.get(self.index.slot_of(series) as usize).is_some_and(|data| !data.is_empty())
-            });
-        }
+        let mut series = self.with_samples(matchers);
         self.index.sort(&mut series);
         series
+    }
+
+    /// The same in no order. Costs nothing when the generation is empty, however many series the index knows.
+    fn with_samples(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+        if self.shards.iter().all(|shard| !shard.read().touched) {
+            return Vec::new();
+        }
+        let known = self.index.select(matchers);
+        let mut found = Vec::with_capacity(known.len());
+        for series in known.chunk_by(|left, right| self.index.shard_of(*left) == self.index.shard_of(*right)) {
+            let shard = self.shards[self.index.shard_of(series[0])].read();
+            let data = |series: &SeriesRef| shard.data.get(self.index.slot_of(*series) as usize);
+            found.extend(series.iter().filter(|series| data(series).is_some_and(|data| !data.is_empty())));
+        }
+        found
     }
 
     /// Adds the names of all labels.
@@ -238,7 +248,7 @@ impl Generation {
     ) -> Result<()> {
         let (mut known, mut view) = (HashSet::new(), UndoView::default());
         let mut samples = Samples::default();
-        for series in self.index.select(matchers) {
+        for series in self.with_samples(matchers) {
             let new = self.index.label_value(series, name, |number, value| {
                 (!known.contains(&number)).then(|| (number, value.to_owned()))
             });
@@ -308,6 +318,7 @@ impl GenShard {
         sample: &HeadSample<'_>,
         define: impl FnOnce() -> u32,
     ) -> (Pushed, u32, bool) {
+        self.touched = true;
         let data = self.slot(slot);
         let before = data.counts();
         let pushed = data.push(kind, sample);
@@ -325,6 +336,7 @@ impl GenShard {
 
     /// Takes a sample of the log in, visible at once.
     pub(crate) fn replay(&mut self, slot: u32, kind: Kind, sample: &HeadSample<'_>) {
+        self.touched = true;
         self.slot(slot).replay(kind, sample);
     }
 
