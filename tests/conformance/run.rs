@@ -53,6 +53,7 @@ impl Store {
                     Item::Stale => batch.float(*time, stale_nan()),
                     Item::Histogram(native) => batch.histogram(*time, native.to_histogram()),
                 }
+                batch.start(loaded.starts.get(time).copied().unwrap_or(0));
             }
         }
         let appended = self.db.append(&batch).expect("the batch is written");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tsq_core::{CUSTOM_BUCKETS_SCHEMA, Labels};
 
-use crate::series::{Item, Native, Parsed, duration_ms, number, quoted, series};
+use crate::series::{Item, Native, Parsed, duration_ms, number, quoted, series, starts};
 
 /// One command.
 pub(crate) enum Command {
@@ -17,6 +17,8 @@ pub(crate) enum Command {
 pub(crate) struct Loaded {
     pub labels: Labels,
     pub points: Vec<(i64, Item)>,
+    /// Start times by the time of their sample.
+    pub starts: BTreeMap<i64, i64>,
 }
 
 /// How an error or annotation is to read.
@@ -85,19 +87,32 @@ fn load(lines: &[&str], at: &mut usize) -> Parsed<Command> {
     let &[kind, gap] = words.as_slice() else { return Err(format!("bad load: {}", lines[*at])) };
     let gap_ms = duration_ms(gap)?;
     let mut by_labels: BTreeMap<Labels, Vec<(i64, Item)>> = BTreeMap::new();
+    let mut all_starts: BTreeMap<Labels, BTreeMap<i64, i64>> = BTreeMap::new();
+    let mut pending = Vec::new();
     for line in block(lines, at) {
-        // Start times of samples: tsq keeps none.
-        if line.split_whitespace().next().is_some_and(|word| word.ends_with("@st")) {
+        // Start times stand in a line before that of their samples, as distances to them.
+        if let Some((_, items)) = line.split_once(char::is_whitespace).filter(|(name, _)| name.ends_with("@st")) {
+            pending = starts(items)?;
             continue;
         }
         let (labels, items) = series(line)?;
+        let since = |(index, distance_ms): (usize, Option<i64>)| {
+            let time_ms = index as i64 * gap_ms;
+            Some((time_ms, time_ms + distance_ms?))
+        };
+        all_starts
+            .insert(labels.clone(), std::mem::take(&mut pending).into_iter().enumerate().filter_map(since).collect());
         let timed = items.into_iter().enumerate().map(|(index, item)| (index as i64 * gap_ms, item));
         by_labels.insert(labels, timed.filter(|(_, item)| !matches!(item, Item::Omitted)).collect());
     }
     if kind == "load_with_nhcb" {
         by_labels.extend(custom_bucket_histograms(&by_labels));
     }
-    Ok(Command::Load(by_labels.into_iter().map(|(labels, points)| Loaded { labels, points }).collect()))
+    let loaded = |(labels, points)| {
+        let starts = all_starts.remove(&labels).unwrap_or_default();
+        Loaded { labels, points, starts }
+    };
+    Ok(Command::Load(by_labels.into_iter().map(loaded).collect()))
 }
 
 #[derive(Default)]

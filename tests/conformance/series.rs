@@ -142,6 +142,32 @@ pub(crate) fn duration_ms(text: &str) -> Parsed<i64> {
     if text.is_empty() { Err("a duration is missing".to_owned()) } else { Ok(total) }
 }
 
+/// A line of start times: `_ -30s-1mx2 1ms`, distances to the times of the samples.
+pub(crate) fn starts(line: &str) -> Parsed<Vec<Option<i64>>> {
+    let mut out = Vec::new();
+    for token in line.split_whitespace() {
+        let (body, times) = match token.rsplit_once('x') {
+            Some((body, times)) => (body, times.parse::<usize>().map_err(|_| format!("bad start {token:?}"))?),
+            None => (token, 0),
+        };
+        if body == "_" {
+            out.extend(std::iter::repeat_n(None, times.max(1)));
+            continue;
+        }
+        let signed = |text: &str| match text.strip_prefix('-') {
+            Some(duration) => duration_ms(duration).map(|ms| -ms),
+            None => duration_ms(text.trim_start_matches('+')),
+        };
+        let (first, step) = match body[1..].find(['+', '-']) {
+            Some(at) => body.split_at(at + 1),
+            None => (body, "0"),
+        };
+        let (first, step) = (signed(first)?, signed(step)?);
+        out.extend((0..=times as i64).map(|index| Some(first + index * step)));
+    }
+    Ok(out)
+}
+
 /// Reads a Go string literal at the start of a text; what follows it is left in `rest`.
 pub(crate) fn quoted(rest: &mut &str) -> Parsed<String> {
     let quote = rest.chars().next().filter(|c| "\"'`".contains(*c)).ok_or("a quoted string is missing")?;

@@ -9,6 +9,6 @@ run() { # suite, floor in percent
   python3 "$dir/promqltest/promqltest.py" "$dir/$1" --start-cmd "$tsq serve --data {dir} --listen 127.0.0.1:{port}" \
     --json "$out/$1.json" --min-pass "$2" | tail -n 2
 }
-run promql "${TSQ_PROMQL_FLOOR:-98}"
+run promql "${TSQ_PROMQL_FLOOR:-100}"
 run promql-compliance "${TSQ_COMPLIANCE_FLOOR:-100}"
 run promql-ml "${TSQ_ML_FLOOR:-100}"

@@ -118,6 +118,8 @@ pub(crate) enum Deliver {
     Value,
     /// Its time in seconds, for `timestamp`.
     Time,
+    /// Its start time in seconds, 0 when it is unknown, for `start_timestamp`.
+    Start,
 }
 
 /// An instant selector: at each step the newest sample within the lookback.
@@ -157,7 +159,7 @@ impl<'q> Operator<'q> for Select<'q> {
                 worker.points.find_resets();
             }
             worker.account(grid.count.saturating_mul(size_of::<f64>()))?;
-            let mut row = Row::absent(series.labels().clone(), deliver == Deliver::Time, grid.count);
+            let mut row = Row::absent(series.labels().clone(), deliver != Deliver::Value, grid.count);
             let time_of = |step| shift.apply(grid.time(step));
             let found = if worker.points.histograms.is_empty() {
                 fill_newest_floats(&worker.points, &mut row, query.lookback_ms, time_of, deliver)
@@ -190,6 +192,7 @@ fn fill_newest_floats(
             *out = match deliver {
                 Deliver::Value => points.values[newest],
                 Deliver::Time => points.times[newest] as f64 / 1000.0,
+                Deliver::Start => start_s(&points.starts, next),
             };
             found = true;
         }
@@ -228,12 +231,21 @@ fn fill_newest(
         match (sample, deliver) {
             (Sample::Absent, _) => continue,
             (_, Deliver::Time) => row.set_float(step, sample_time as f64 / 1000.0),
+            (Sample::Float(_), Deliver::Start) => row.set_float(step, start_s(&points.starts, floats)),
+            (Sample::Histogram(_), Deliver::Start) => {
+                row.set_float(step, start_s(&points.histogram_starts, histograms));
+            }
             (Sample::Float(value), Deliver::Value) => row.set_float(step, value),
             (Sample::Histogram(histogram), Deliver::Value) => row.set_histogram(step, histogram.clone()),
         }
         found = true;
     }
     found
+}
+
+/// Start time in seconds of the last of `count` samples, 0 when it is unknown.
+fn start_s(starts: &[i64], count: usize) -> f64 {
+    count.checked_sub(1).and_then(|at| starts.get(at)).map_or(0.0, |&start_ms| start_ms as f64 / 1000.0)
 }
 
 /// Series of samples for a function over ranges: those of a selector, or the results of a subquery.

@@ -52,8 +52,7 @@ pub(crate) fn timestamp<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<BoxO
     Ok(Box::new(Map { input, change }))
 }
 
-/// `start_timestamp(v)`: samples carry no start time in this store, which is told by 0; what was computed has no
-/// start time at all.
+/// `start_timestamp(v)`: of a selector the start times of the samples, 0 where none is known; what was computed has none.
 pub(crate) fn start_timestamp<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<BoxOperator<'q>> {
     let arg = inside_parens(&call.args[0]);
     let Node::Selector(selector) = &arg.node else {
@@ -61,14 +60,9 @@ pub(crate) fn start_timestamp<'q>(planner: Planner<'q>, call: Call<'q>) -> Resul
     };
     let is_pinned = selector.modifiers.at.is_some() && call.grid.count > 1;
     let grid = if is_pinned { call.grid.first() } else { call.grid };
-    let input = planner.select(selector, grid, Deliver::Time, arg.range)?;
-    let change = |row: &mut Row| {
-        row.map_floats(|_, _| 0.0);
-        Ok(true)
-    };
-    let zeros: BoxOperator<'q> = Box::new(Map { input, change });
+    let input = planner.select(selector, grid, Deliver::Start, arg.range)?;
     if !is_pinned {
-        return Ok(zeros);
+        return Ok(input);
     }
-    Ok(Box::new(Broadcast { query: planner.query, input: zeros, steps: call.grid.count }))
+    Ok(Box::new(Broadcast { query: planner.query, input, steps: call.grid.count }))
 }

@@ -15,6 +15,7 @@ pub(crate) mod math;
 mod note;
 mod over_time;
 mod rate;
+mod starts;
 mod sweep;
 mod trend;
 mod window_functions;

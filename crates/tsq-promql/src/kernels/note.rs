@@ -82,6 +82,8 @@ pub(crate) enum Note {
     QuantileNanSkewed,
     /// NaN observations belong to no fraction.
     FractionNans,
+    /// A sample started before the one before it, and not where that did.
+    StartOverlap,
     /// Some histograms say "reset", others "no reset".
     CounterResetCollision(HistogramOperation),
     /// Custom bounds differed and the common ones were used.
@@ -143,6 +145,7 @@ impl Note {
             | Self::MixedExponentialCustom
             | Self::IncompatibleBucketLayout(_)
             | Self::SortInRangeQuery
+            | Self::StartOverlap
             | Self::CounterResetCollision(_) => Severity::Warning,
             Self::NotCounter
             | Self::NotCounterLabel(_)
@@ -203,6 +206,9 @@ impl Note {
                 "encountered a mix of histograms and floats for aggregation".to_owned()
             }
             Self::MixedClassicNative => format!("vector contains a mix of classic and native histograms{for_metric}"),
+            Self::StartOverlap => {
+                format!("sample has start time that overlaps with previous sample timestamp for metric {metric_quoted}")
+            }
             Self::NativeHistogramNotCounter => {
                 format!("this native histogram metric is not a counter: {metric_quoted}")
             }

@@ -7,6 +7,7 @@ use tsq_core::{Histogram, ResetHint};
 use super::binary::note_reconciled;
 use super::histogram::{self, HistogramSum, detect_reset, uses_custom_buckets};
 use super::over_time::note_mixed;
+use super::starts::{Since, Starts};
 use super::{HistogramOperation, Note, Notes, Out, Window};
 
 /// What to make of a range.
@@ -53,16 +54,19 @@ pub(crate) fn idelta(window: &Window<'_>, _: &[f64], notes: &mut Notes) -> Out {
 
 /// `resets`: from one sample to the next, a change between float and histogram among them.
 pub(crate) fn resets(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
-    count_pairs(window, |before, after| match (before, after) {
-        (Sample::Float(before), Sample::Float(after)) => after < before,
-        (Sample::Histogram(before), Sample::Histogram(after)) => detect_reset(after, before),
-        _ => true,
+    count_pairs(window, |before, after| {
+        after.since.is_reset_after(before.since)
+            || match (before.sample, after.sample) {
+                (Sample::Float(before), Sample::Float(after)) => after < before,
+                (Sample::Histogram(before), Sample::Histogram(after)) => detect_reset(after, before),
+                _ => true,
+            }
     })
 }
 
 /// `changes`: from one sample to the next; NaN equals NaN.
 pub(crate) fn changes(window: &Window<'_>, _: &[f64], _: &mut Notes) -> Out {
-    count_pairs(window, |before, after| match (before, after) {
+    count_pairs(window, |before, after| match (before.sample, after.sample) {
         (Sample::Float(before), Sample::Float(after)) => has_changed(before, after),
         (Sample::Histogram(before), Sample::Histogram(after)) => !histogram::equal(before, after),
         _ => true,
@@ -83,8 +87,12 @@ fn extrapolated(window: &Window<'_>, what: Move, notes: &mut Notes) -> Out {
     let times = if of_histograms { window.histogram_times } else { window.times };
     let [first_ms, .., last_ms] = *times else { return Out::None };
     let span = Span { first_ms, last_ms, intervals: (times.len() - 1) as f64 };
+    if what.is_counter() && !(window.starts.is_empty() && window.histogram_starts.is_empty()) {
+        return from_starts(window, what, span, notes);
+    }
     if of_histograms {
-        let Some(mut result) = histogram_move(window.histograms, what.is_counter(), notes) else { return Out::None };
+        let counter = what.is_counter().then(|| Counter { starts: Starts::of_histograms(window), from_zero: false });
+        let Some(mut result) = histogram_move(window.histograms, counter, notes) else { return Out::None };
         let start = what.is_counter().then(|| Start { value: window.histograms[0].count, increase: result.count });
         histogram::scale(&mut result, span.factor(window, start.as_ref(), what));
         Out::Histogram(Box::new(result))
@@ -101,6 +109,33 @@ pub(super) fn extrapolate(window: &Window<'_>, change: f64, what: Move) -> f64 {
     change * span.factor(window, start.as_ref(), what)
 }
 
+/// As [`extrapolated`], of a counter whose samples have start times. One that began within the range counts from there
+/// on, and from zero.
+fn from_starts(window: &Window<'_>, what: Move, mut span: Span, notes: &mut Notes) -> Out {
+    let of_histograms = window.values.is_empty();
+    let starts = if of_histograms { Starts::of_histograms(window) } else { Starts::of_floats(window) };
+    starts.note_overlaps(notes);
+    let first_start = starts.first_start(window.start_ms);
+    let from_zero = first_start.is_some();
+    if let Some(start_ms) = first_start {
+        span.begin_at(start_ms);
+    }
+    let first = |value: f64| if from_zero { 0.0 } else { value };
+    if of_histograms {
+        let counter = Some(Counter { starts, from_zero });
+        let Some(mut result) = histogram_move(window.histograms, counter, notes) else { return Out::None };
+        let start = Start { value: first(window.histograms[0].count), increase: result.count };
+        histogram::scale(&mut result, span.factor(window, Some(&start), what));
+        return Out::Histogram(Box::new(result));
+    }
+    let values = window.values;
+    let resets = (1..values.len()).filter(|&at| values[at] < values[at - 1] || starts.is_reset(at));
+    let difference = values[values.len() - 1] - first(values[0]);
+    let increase = resets.fold(difference, |total, at| total + values[at - 1]);
+    let start = Start { value: first(values[0]), increase };
+    Out::Float(increase * span.factor(window, Some(&start), what))
+}
+
 /// The time between the first and the last sample.
 struct Span {
     first_ms: i64,
@@ -115,6 +150,13 @@ struct Start {
 }
 
 impl Span {
+    /// Begins before the first sample; the mean interval stays that of the samples.
+    fn begin_at(&mut self, start_ms: i64) {
+        let length = |from_ms: i64| self.last_ms.saturating_sub(from_ms) as f64;
+        self.intervals *= length(start_ms) / length(self.first_ms);
+        self.first_ms = start_ms;
+    }
+
     /// What a difference over the span is multiplied with to become one over the range.
     ///
     /// The span is extended to an edge of the range if that is nearer than 1.1 mean intervals, else by half an interval,
@@ -145,15 +187,26 @@ fn float_move(values: &[f64], counter: bool) -> f64 {
     resets.fold(last - first, |total, pair| total + pair[0])
 }
 
+/// How histograms count up.
+struct Counter<'a> {
+    starts: Starts<'a>,
+    /// Whether the first one has counted from zero within the range.
+    from_zero: bool,
+}
+
 /// The difference of the last and the first of at least two histograms. `None` if they do not fit together.
-fn histogram_move(all: &[Arc<Histogram>], counter: bool, notes: &mut Notes) -> Option<Histogram> {
+fn histogram_move(all: &[Arc<Histogram>], counter: Option<Counter<'_>>, notes: &mut Notes) -> Option<Histogram> {
     let [first, second, ..] = all else { return None };
     let last = all.last()?;
+    let starts = counter.as_ref().map(|counter| counter.starts);
+    let from_zero = counter.as_ref().is_some_and(|counter| counter.from_zero);
+    let is_reset = |at: usize| starts.is_some_and(|starts| detect_reset(&all[at], &all[at - 1]) || starts.is_reset(at));
+    let counter = starts.is_some();
     if counter && all.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
         notes.add(Note::NativeHistogramNotCounter);
     }
     // A first sample that ends in a reset counts for nothing: its buckets may be of any kind.
-    let reset_at_once = counter && detect_reset(second, first);
+    let reset_at_once = !from_zero && is_reset(1);
     let custom = uses_custom_buckets(if reset_at_once { second } else { first });
     let rest = if counter { &all[1..] } else { std::slice::from_ref(last) };
     if rest.iter().any(|h| uses_custom_buckets(h) != custom) {
@@ -163,13 +216,13 @@ fn histogram_move(all: &[Arc<Histogram>], counter: bool, notes: &mut Notes) -> O
     let mut total = HistogramSum::new(last);
     let nothing =
         Histogram { schema: second.schema, custom_values: second.custom_values.clone(), ..Histogram::default() };
-    let base = if reset_at_once { &nothing } else { &**first };
+    let base = if reset_at_once || from_zero { &nothing } else { &**first };
     total.coarsen(rest.iter().map(|h| h.schema).fold(base.schema, i8::min));
     note_reconciled(total.sub(base).ok()?, HistogramOperation::Subtraction, notes);
     if counter {
         let skipped = usize::from(reset_at_once);
-        for pair in all[skipped..].windows(2).filter(|pair| detect_reset(&pair[1], &pair[0])) {
-            note_reconciled(total.add(&pair[0]).ok()?, HistogramOperation::Addition, notes);
+        for at in (skipped + 1..all.len()).filter(|&at| is_reset(at)) {
+            note_reconciled(total.add(&all[at - 1]).ok()?, HistogramOperation::Addition, notes);
         }
     } else if first.reset_hint != ResetHint::Gauge || last.reset_hint != ResetHint::Gauge {
         notes.add(Note::NativeHistogramNotGauge);
@@ -185,24 +238,34 @@ pub(super) enum Sample<'a> {
     Histogram(&'a Histogram),
 }
 
+/// A sample with its times.
+#[derive(Clone, Copy, Debug)]
+struct Placed<'a> {
+    since: Since,
+    sample: Sample<'a>,
+}
+
 /// All samples by time; at equal times the float comes first.
-pub(super) fn merged<'a>(window: &Window<'a>) -> impl Iterator<Item = (i64, Sample<'a>)> + use<'a> {
-    let floats = window.times.iter().zip(window.values).map(|(&time, &value)| (time, Sample::Float(value)));
-    let histograms = window.histogram_times.iter().zip(window.histograms);
-    let mut histograms = histograms.map(|(&time, h)| (time, Sample::Histogram(h))).peekable();
-    let mut floats = floats.peekable();
+fn merged<'a>(window: &Window<'a>) -> impl Iterator<Item = Placed<'a>> + use<'a> {
+    let (float_starts, histogram_starts) = (Starts::of_floats(window), Starts::of_histograms(window));
+    let place = |since, sample| Placed { since, sample };
+    let floats = window.values.iter().enumerate();
+    let mut floats = floats.map(move |(at, &value)| place(float_starts.since(at), Sample::Float(value))).peekable();
+    let histograms = window.histograms.iter().enumerate();
+    let histograms = histograms.map(move |(at, h)| place(histogram_starts.since(at), Sample::Histogram(h)));
+    let mut histograms = histograms.peekable();
     std::iter::from_fn(move || match (floats.peek(), histograms.peek()) {
-        (Some(float), Some(histogram)) if histogram.0 < float.0 => histograms.next(),
+        (Some(float), Some(histogram)) if histogram.since.time_ms < float.since.time_ms => histograms.next(),
         (None, _) => histograms.next(),
         _ => floats.next(),
     })
 }
 
-fn count_pairs(window: &Window<'_>, counts: impl Fn(Sample<'_>, Sample<'_>) -> bool) -> Out {
+fn count_pairs(window: &Window<'_>, counts: impl Fn(Placed<'_>, Placed<'_>) -> bool) -> Out {
     let mut samples = merged(window);
-    let Some((_, mut before)) = samples.next() else { return Out::None };
+    let Some(mut before) = samples.next() else { return Out::None };
     let mut count = 0_u64;
-    for (_, sample) in samples {
+    for sample in samples {
         count += u64::from(counts(before, sample));
         before = sample;
     }
@@ -210,33 +273,41 @@ fn count_pairs(window: &Window<'_>, counts: impl Fn(Sample<'_>, Sample<'_>) -> b
 }
 
 /// The last two samples of any kind.
-fn last_two<'a>(window: &Window<'a>) -> Option<[(i64, Sample<'a>); 2]> {
+fn last_two<'a>(window: &Window<'a>) -> Option<[Placed<'a>; 2]> {
     let float = |back: usize| {
         let at = window.values.len().checked_sub(back)?;
-        Some((*window.times.get(at)?, Sample::Float(window.values[at])))
+        Some(Placed { since: Starts::of_floats(window).since(at), sample: Sample::Float(*window.values.get(at)?) })
     };
     let histogram = |back: usize| {
         let at = window.histograms.len().checked_sub(back)?;
-        Some((*window.histogram_times.get(at)?, Sample::Histogram(&window.histograms[at])))
+        let sample = Sample::Histogram(window.histograms.get(at)?);
+        Some(Placed { since: Starts::of_histograms(window).since(at), sample })
     };
     let mut all: Vec<_> = [float(2), float(1), histogram(2), histogram(1)].into_iter().flatten().collect();
-    all.sort_by_key(|(time, _)| *time);
+    all.sort_by_key(|placed| placed.since.time_ms);
     all.last_chunk().copied()
 }
 
 fn of_last_two(window: &Window<'_>, counter: bool, notes: &mut Notes) -> Out {
-    let Some([(before_ms, before), (after_ms, after)]) = last_two(window) else { return Out::None };
-    if before_ms == after_ms {
+    let Some([before, after]) = last_two(window) else { return Out::None };
+    let (since_before, since) = (before.since, after.since);
+    if since_before.time_ms == since.time_ms {
         return Out::None;
     }
-    let interval_s = after_ms.saturating_sub(before_ms) as f64 / 1000.0;
-    match (before, after) {
+    let interval_s = since.time_ms.saturating_sub(since_before.time_ms) as f64 / 1000.0;
+    let is_reset = counter && since.is_reset_after(since_before);
+    if counter && since.overlaps(since_before) {
+        notes.add(Note::StartOverlap);
+    }
+    match (before.sample, after.sample) {
         (Sample::Float(before), Sample::Float(after)) => {
-            let change = if counter && after < before { after } else { after - before };
+            let change = if is_reset || counter && after < before { after } else { after - before };
             Out::Float(if counter { change / interval_s } else { change })
         }
         (Sample::Histogram(before), Sample::Histogram(after)) => {
-            let Some(mut change) = histogram_change(before, after, counter, notes) else { return Out::None };
+            let Some(mut change) = histogram_change(before, after, counter, is_reset, notes) else {
+                return Out::None;
+            };
             if counter {
                 histogram::divide(&mut change, interval_s);
             }
@@ -249,7 +320,13 @@ fn of_last_two(window: &Window<'_>, counter: bool, notes: &mut Notes) -> Out {
     }
 }
 
-fn histogram_change(before: &Histogram, after: &Histogram, counter: bool, notes: &mut Notes) -> Option<Histogram> {
+fn histogram_change(
+    before: &Histogram,
+    after: &Histogram,
+    counter: bool,
+    is_reset: bool,
+    notes: &mut Notes,
+) -> Option<Histogram> {
     let gauges = [before, after].map(|h| h.reset_hint == ResetHint::Gauge);
     if counter && gauges.contains(&true) {
         notes.add(Note::NativeHistogramNotCounter);
@@ -258,7 +335,7 @@ fn histogram_change(before: &Histogram, after: &Histogram, counter: bool, notes:
         notes.add(Note::NativeHistogramNotGauge);
     }
     let mut change = HistogramSum::new(after);
-    if !counter || !detect_reset(after, before) {
+    if !counter || !(is_reset || detect_reset(after, before)) {
         let Ok(combined) = change.sub(before) else {
             notes.add(Note::MixedExponentialCustom);
             return None;
