@@ -188,6 +188,7 @@ fn float_move(values: &[f64], counter: bool) -> f64 {
 }
 
 /// How histograms count up.
+#[derive(Clone, Copy)]
 struct Counter<'a> {
     starts: Starts<'a>,
     /// Whether the first one has counted from zero within the range.
@@ -198,8 +199,8 @@ struct Counter<'a> {
 fn histogram_move(all: &[Arc<Histogram>], counter: Option<Counter<'_>>, notes: &mut Notes) -> Option<Histogram> {
     let [first, second, ..] = all else { return None };
     let last = all.last()?;
-    let starts = counter.as_ref().map(|counter| counter.starts);
-    let from_zero = counter.as_ref().is_some_and(|counter| counter.from_zero);
+    let starts = counter.map(|counter| counter.starts);
+    let from_zero = counter.is_some_and(|counter| counter.from_zero);
     let is_reset = |at: usize| starts.is_some_and(|starts| detect_reset(&all[at], &all[at - 1]) || starts.is_reset(at));
     let counter = starts.is_some();
     if counter && all.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
