@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Demo(Box<Demo>),
     Import(Box<Import>),
     Export(Box<Export>),
+    Delete(Delete),
     Inspect(Inspect),
     Verify(Verify),
     Recover(Recover),
@@ -293,6 +294,47 @@ pub(crate) struct Export {
     /// Show no summary
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Deletes samples from a data directory or a server
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq delete 'loss{run=\"a1\"}'                       a series, whole"
+    "  tsq delete '{job=\"gpu\"}' --end -14d --yes         what is older than two weeks, without asking"
+    "  tsq delete '{user=\"eve\"}' --purge                 and its bytes with it"
+    "  tsq delete up --url http://127.0.0.1:9090 --last 1h"
+    ""
+    "It asks first when it has a terminal to ask on. Queries no longer see what is deleted as soon as it returns; samples"
+    "written later are seen, at the same times too. The bytes go when blocks are merged, or at once with --purge, which"
+    "rewrites all blocks that hold deleted samples. Backups and quarantine/ are left as they are."
+    "A directory that a server writes to is in use: give --url then."
+))]
+pub(crate) struct Delete {
+    /// Series to delete samples of; several selectors add up
+    #[arg(value_name = "SELECTOR", required = true)]
+    pub selectors: Vec<String>,
+    /// Delete from this data directory
+    #[arg(short, long, value_name = "DIR", env = "TSQ_DATA", hide_env_values = true, default_value = "tsq-data")]
+    pub data: PathBuf,
+    /// Delete from a server with Prometheus's admin API instead (http only)
+    #[arg(long, value_name = "URL", env = "TSQ_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// Only samples from so long ago until now
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms, conflicts_with_all = ["start", "end"])]
+    pub last: Option<i64>,
+    /// Only samples from here
+    #[arg(long, alias = "from", value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    pub start: Option<Moment>,
+    /// Only samples until here
+    #[arg(long, alias = "to", value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
+    pub end: Option<Moment>,
+    /// Rewrite the blocks that hold deleted samples, so that their bytes are gone
+    #[arg(long)]
+    pub purge: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Shows what a data directory consists of and what its bytes are spent on

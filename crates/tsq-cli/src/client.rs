@@ -57,6 +57,12 @@ async fn exchange(url: &str, body: String) -> Result<Answer> {
     Ok(Answer { status, body: body.map_err(|error| failed(error.as_ref()))?.to_bytes() })
 }
 
+/// A time as the API takes it.
+pub(crate) fn seconds(ms: i64) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
+}
+
 /// The cause at the bottom: what the operating system said.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;

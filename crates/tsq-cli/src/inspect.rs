@@ -34,6 +34,8 @@ struct Report {
     /// Series with samples in the log that are in no block yet, kinds apart.
     log_series: u64,
     samples_in_blocks: u64,
+    /// Those of them that are deleted and not purged.
+    deleted_samples: u64,
     block_bytes: u64,
     /// Bytes of all blocks, indexes included, by their samples.
     bytes_per_sample: Option<f64>,
@@ -53,6 +55,7 @@ struct Block {
     series: u64,
     chunks: u64,
     samples: u64,
+    deleted_samples: u64,
     bytes: u64,
 }
 
@@ -93,6 +96,7 @@ impl Report {
             series: found.series,
             log_series,
             samples_in_blocks: samples,
+            deleted_samples: sum(|block| block.deleted_samples),
             block_bytes: bytes,
             bytes_per_sample: ratio(bytes, samples),
             blocks: found.blocks.iter().map(Block::new).collect(),
@@ -109,6 +113,9 @@ impl Report {
         let _ = write!(text, "; {blocks} blocks of {}, {samples} samples", format_bytes(self.block_bytes));
         if let Some(ratio) = self.bytes_per_sample {
             let _ = write!(text, ", {ratio:.3} bytes per sample");
+        }
+        if self.deleted_samples > 0 {
+            let _ = write!(text, "; {} of them deleted and not purged", format_count(self.deleted_samples));
         }
         if self.log_series > 0 {
             let _ = write!(text, "; the log holds {} series for the next block", format_count(self.log_series));
@@ -160,6 +167,7 @@ impl Block {
             series: meta.series,
             chunks: meta.chunks,
             samples: meta.samples,
+            deleted_samples: block.deleted_samples,
             bytes: meta.file_bytes,
         }
     }

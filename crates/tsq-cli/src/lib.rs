@@ -8,6 +8,7 @@ mod answer;
 mod args;
 mod client;
 mod console;
+mod delete;
 mod demo;
 mod export;
 mod failure;
@@ -47,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
         Command::Demo(args) => demo::run(&args, &program, console),
         Command::Import(args) => import::run(&args, console),
         Command::Export(args) => export::run(&args, console),
+        Command::Delete(args) => delete::run(&args, console),
         Command::Inspect(args) => inspect::run(&args, console),
         Command::Verify(args) => verify::run(&args, console),
         Command::Recover(args) => recover::run(&args, console),

@@ -396,6 +396,58 @@ fn a_damaged_log_is_loud_until_its_loss_is_accepted() {
 }
 
 #[test]
+fn deletes_say_what_they_did_and_a_purge_leaves_no_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("in.csv"), SAMPLES).unwrap();
+    let data = path("d");
+    run_ok(&["import", "-d", &data, &path("in.csv")]);
+    let lines = || run_ok(&["export", "-d", &data, "--format", "csv"]).lines().count() - 1;
+    assert_eq!(lines(), 9);
+    fails(&["delete", "-d", &data, "loss{"], 3);
+    fails(&["delete", "-d", &data, "loss", "--start", "2", "--end", "1"], 2);
+    fails(&["delete", "-d", &path("nowhere"), "loss"], 1);
+    let text = run_ok(&["delete", "-d", &data, "loss", "--from", "1800000000"]);
+    assert!(text.starts_with("nothing to delete"), "{text}");
+    let text = run_ok(&["delete", "-d", &data, r#"loss{run="b"}"#]);
+    assert_eq!(text, format!("deleted 1 samples of 1 series from {data}\n"));
+    assert_eq!(lines(), 8);
+    let text = run_ok(&["inspect", "-d", &data]);
+    assert!(text.starts_with("2 series; ") && text.contains("; 1 of them deleted and not purged"), "{text}");
+    let text = run_ok(&["delete", "-d", &data, "loss", "by_step", "--purge"]);
+    assert!(
+        text.starts_with("deleted 8 samples of 2 series") && text.contains("\npurged 9 samples: 1 blocks"),
+        "{text}"
+    );
+    assert_eq!(lines(), 0);
+    assert_eq!(std::fs::read_dir(dir.path().join("d/blocks")).unwrap().count(), 0);
+    let text = run_ok(&["delete", "-d", &data, "loss", "--purge"]);
+    assert!(text.contains("nothing to purge"), "{text}");
+    run_ok(&["verify", "-d", &data]);
+}
+
+#[test]
+fn deletes_go_through_a_server_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let served = Served::start(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    wait_until_ready(&served.address);
+    assert!(remote_write(&served.address, 1.5, 1_700_000_000_000).contains("204"));
+    let query = || run_ok(&["query", "written", "--time", "1700000000", "--url", &served.address, "-o", "csv"]);
+    assert_eq!(query().lines().count(), 2);
+    let text = fails(&["delete", "-d", data, "written"], 1);
+    assert!(text.contains("in use by") && text.contains("--url"), "{text}");
+    let text = run_ok(&["delete", "written", "--url", &served.address, "--end", "1699999999"]);
+    assert_eq!(text, format!("deleted what matches from {}\n", served.address));
+    assert_eq!(query().lines().count(), 2);
+    let text = run_ok(&["delete", "written", "--url", &served.address, "--end", "1700000000", "--purge"]);
+    assert!(text.contains("has rewritten"), "{text}");
+    assert_eq!(query().lines().count(), 1, "{}", query());
+    served.stop();
+}
+
+#[test]
 fn inspect_says_what_bytes_are_spent_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

@@ -29,7 +29,7 @@ pub use error::{ParseError, position};
 pub use explain::{Explain, PlanKind, PlanPart};
 pub use format::{format_plain, format_value};
 pub use kernels::histogram::{HistogramBucket, histogram_buckets};
-pub use parser::{parse, parse_selector};
+pub use parser::{parse, parse_any_selector, parse_selector};
 pub use printer::format;
 pub use regex::{GoPattern, PatternBudget, compile_pattern};
 pub use signatures::{Arity, Signature, ValueType, signature, signatures};

@@ -322,6 +322,55 @@ fn features_are_listed() {
     }
 }
 
+/// Codes and texts are those of Prometheus 3.5.3 with --web.enable-admin-api.
+#[test]
+fn deletes_and_cleaning() {
+    let server = seeded();
+    let path = "/api/v1/admin/tsdb/delete_series";
+    let call = |query: &str| server.send(Method::POST, &format!("{path}{query}"), &[], Vec::new());
+    assert_error(&call(""), 400, "bad_data", "no match[] parameter provided");
+    assert_error(&call("?start=x"), 400, "bad_data", "no match[] parameter provided");
+    let text = "invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp";
+    assert_error(&call("?match[]=up&start=x"), 400, "bad_data", text);
+    let text = "invalid parameter \"match[]\": 1:2: parse error: unexpected end of input inside braces";
+    assert_error(&call("?match[]=up&match[]=%7B"), 400, "bad_data", text);
+    assert_eq!(server.get(&format!("{path}?match[]=up")).status, StatusCode::METHOD_NOT_ALLOWED);
+    let foreign = [("origin", "http://evil.example")];
+    let reply = server.send(Method::POST, &format!("{path}?match[]=up"), &foreign, Vec::new());
+    assert_eq!(reply.status, StatusCode::FORBIDDEN);
+    let jobs = r#"{"status":"success","data":["api","db"]}"#;
+    assert_body(&server.get("/api/v1/label/job/values"), jobs);
+    // Nothing lies in the range.
+    for query in ["?match[]=up&start=30&end=40", "?match[]=up&start=20&end=10", "?match[]=nothing"] {
+        assert_eq!((call(query).status, call(query).text()), (StatusCode::NO_CONTENT, ""), "{query}");
+    }
+    assert_eq!(server.metric("tsq_deletes_total"), 0.0);
+    assert_eq!(call("?match[]=up&start=15").status, StatusCode::NO_CONTENT);
+    let values = server.get("/api/v1/query?query=up[1d]&time=100").json();
+    assert_eq!(values["data"]["result"].as_array().unwrap().len(), 2);
+    assert_eq!(values["data"]["result"][0]["values"], json!([[10, "1"]]));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let reply = server.send(Method::PUT, path, &form, b"match[]=up%7Bjob%3D%22db%22%7D&end=10".to_vec());
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_body(&server.get("/api/v1/label/job/values"), r#"{"status":"success","data":["api"]}"#);
+    assert_eq!(server.metric("tsq_deleted_samples"), 2.0);
+    assert_eq!(server.metric("tsq_deletes_total"), 2.0);
+    // Deleted samples may be written again.
+    server.store(vec![series(&[("__name__", "up"), ("job", "db")], &[(10_000, 1.0)])]);
+    assert_body(&server.get("/api/v1/label/job/values"), jobs);
+    let clean = "/api/v1/admin/tsdb/clean_tombstones";
+    assert_eq!(server.get(clean).status, StatusCode::METHOD_NOT_ALLOWED);
+    for method in [Method::POST, Method::PUT] {
+        let reply = server.send(method, clean, &[], Vec::new());
+        assert_eq!((reply.status, reply.text()), (StatusCode::NO_CONTENT, ""));
+    }
+    assert_eq!(server.metric("tsq_tombstone_blocks"), 0.0);
+    assert_body(&server.get("/api/v1/label/job/values"), jobs);
+    // Everything, as in Prometheus.
+    assert_eq!(call("?match[]=%7B%7D").status, StatusCode::NO_CONTENT);
+    assert_body(&server.get("/api/v1/labels"), r#"{"status":"success","data":[]}"#);
+}
+
 #[test]
 fn backups_on_request() {
     let server = seeded();

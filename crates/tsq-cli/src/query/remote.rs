@@ -2,7 +2,7 @@
 
 use super::When;
 use crate::answer::Answer;
-use crate::client;
+use crate::client::{self, seconds};
 use crate::failure::{Failure, Result};
 
 /// The JSON of the answer of the server at `url`.
@@ -23,9 +23,4 @@ pub(super) fn query(url: &str, expr: &str, when: When) -> Result<Vec<u8>> {
     let text = String::from_utf8_lossy(&answer.body);
     let start: String = text.lines().next().unwrap_or("").chars().take(200).collect();
     Err(Failure::failed(format!("{url} answered {} and no Prometheus JSON: {start}", answer.status)))
-}
-
-fn seconds(ms: i64) -> String {
-    let sign = if ms < 0 { "-" } else { "" };
-    format!("{sign}{}.{:03}", ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
 }

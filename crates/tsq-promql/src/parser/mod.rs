@@ -42,11 +42,19 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
 /// # Errors
 /// The text is no selector without modifiers, or every series would match it.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    let matchers = Parser::run(text, Parser::lone_selector)?.matchers;
+    let matchers = parse_any_selector(text)?;
     if matchers.iter().all(Matcher::matches_empty) {
         return Err(ParseError::whole(text, "match[] must contain at least one non-empty matcher"));
     }
     Ok(matchers)
+}
+
+/// As [`parse_selector`], of a selector that may match every series there is, such as `{}`.
+///
+/// # Errors
+/// As [`parse_selector`].
+pub fn parse_any_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    Ok(Parser::run(text, Parser::lone_selector)?.matchers)
 }
 
 /// A part of the tree and how deep it is.

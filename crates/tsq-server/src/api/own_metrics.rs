@@ -161,6 +161,8 @@ fn engine(page: &mut Page, stats: &Stats) {
         ("tsq_blocks", "Blocks.", stats.blocks),
         ("tsq_block_bytes", "Bytes of all block files.", stats.block_bytes),
         ("tsq_block_samples", "Samples in blocks, before merging.", stats.block_samples),
+        ("tsq_deleted_samples", "Deleted samples whose bytes are still in blocks.", stats.deleted_samples),
+        ("tsq_tombstone_blocks", "Blocks that hold deleted samples.", stats.tombstone_blocks),
         ("tsq_log_bytes", "Bytes of all log segments.", stats.log_bytes),
         ("tsq_torn_tail_bytes", "Bytes of a torn log tail that were cut at opening.", stats.torn_tail_bytes),
         ("tsq_damaged", "Damaged things found at opening.", stats.damaged),
@@ -175,6 +177,7 @@ fn engine(page: &mut Page, stats: &Stats) {
         ("tsq_storage_full_total", "Writes refused for lack of space.", stats.storage_full),
         ("tsq_flushes_total", "Flushes.", stats.flushes),
         ("tsq_flush_failures_total", "Flushes that failed and are tried again.", stats.flush_failures),
+        ("tsq_deletes_total", "Deletes that deleted something.", stats.deletes),
         ("tsq_compactions_total", "Merges of blocks.", stats.compactions),
         ("tsq_compaction_failures_total", "Merges that failed and are tried again.", stats.compaction_failures),
         (
