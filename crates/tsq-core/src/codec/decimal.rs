@@ -11,6 +11,8 @@
 //! distance from `p` to the value in the order of floats, where neighbours are one apart and -0.0 is one below 0.0.
 //! NaN and infinities, which no decimal is near, take the number of the value before and a large residual.
 
+use std::ops::Range;
+
 use super::floats::{Effort, Sample};
 use super::patched;
 use super::varint::{Cursor, zigzag};
@@ -56,9 +58,13 @@ impl<const SINGLE: bool> Codec for Decimal<SINGLE> {
     }
 
     fn decode(&self, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()> {
+        self.decode_rows(data, rows, 0..rows, out)
+    }
+
+    fn decode_rows(&self, data: &[u8], rows: usize, wanted: Range<usize>, out: ColumnMut<'_>) -> Result<()> {
         let ColumnMut::Floats(out) = out else { unreachable!("the column is of the codec's type") };
         let start = out.len();
-        let result = decode::<SINGLE>(data, rows.min(CHUNK_SAMPLES_MAX), out);
+        let result = decode::<SINGLE>(data, rows.min(CHUNK_SAMPLES_MAX), &wanted, out);
         if result.is_err() {
             out.truncate(start);
         }
@@ -195,25 +201,27 @@ pub(super) fn encode<const SINGLE: bool>(values: &[f64], digits: u8, effort: Eff
     }
 }
 
-fn decode<const SINGLE: bool>(data: &[u8], rows: usize, out: &mut Vec<f64>) -> Result<()> {
+fn decode<const SINGLE: bool>(data: &[u8], rows: usize, wanted: &Range<usize>, out: &mut Vec<f64>) -> Result<()> {
     let mut cursor = Cursor::new(data);
     let head = cursor.u8().ok_or_else(|| cut_short("decimal"))?;
     let digits = head & !RESIDUALS;
     let Some(&scale) = SCALES.get(usize::from(digits)) else {
         return Err(Error::corrupt(format!("decimal column with head {head}")));
     };
-    let start = out.len();
-    out.reserve(rows);
+    let (start, has_residuals) = (out.len(), head & RESIDUALS != 0);
+    out.reserve(wanted.len());
     if scale == 1.0 && !SINGLE {
-        patched::decode_each(&mut cursor, rows, |block| out.extend(block.iter().map(|number| *number as f64)))?;
+        patched::decode_wanted(&mut cursor, rows, wanted, has_residuals, |block| {
+            out.extend(block.iter().map(|number| *number as f64));
+        })?;
     } else {
-        patched::decode_each(&mut cursor, rows, |block| {
+        patched::decode_wanted(&mut cursor, rows, wanted, has_residuals, |block| {
             out.extend(block.iter().map(|number| near::<SINGLE>(*number, scale)));
         })?;
     }
-    if head & RESIDUALS != 0 {
+    if has_residuals {
         let mut values = out[start..].iter_mut();
-        patched::decode_each(&mut cursor, rows, |block| {
+        patched::decode_wanted(&mut cursor, rows, wanted, false, |block| {
             // The block first: what ends first is asked first, so that no value is skipped.
             for (residual, value) in block.iter().zip(values.by_ref()) {
                 let bits = place(value.to_bits()).wrapping_add(*residual).cast_unsigned();

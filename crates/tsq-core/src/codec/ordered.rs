@@ -7,6 +7,8 @@
 //! ~~~
 //! The magnitude is the bits of a float without its sign.
 
+use std::ops::Range;
+
 use super::decimal::width;
 use super::floats::{Effort, Sample};
 use super::patched;
@@ -40,9 +42,13 @@ impl Codec for Ordered {
     }
 
     fn decode(&self, data: &[u8], rows: usize, out: ColumnMut<'_>) -> Result<()> {
+        self.decode_rows(data, rows, 0..rows, out)
+    }
+
+    fn decode_rows(&self, data: &[u8], rows: usize, wanted: Range<usize>, out: ColumnMut<'_>) -> Result<()> {
         let ColumnMut::Floats(out) = out else { unreachable!("the column is of the codec's type") };
         let start = out.len();
-        let result = decode(data, rows.min(CHUNK_SAMPLES_MAX), out);
+        let result = decode(data, rows.min(CHUNK_SAMPLES_MAX), &wanted, out);
         if result.is_err() {
             out.truncate(start);
         }
@@ -93,12 +99,14 @@ pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     patched::encode(&numbers, effort, out);
 }
 
-fn decode(data: &[u8], rows: usize, out: &mut Vec<f64>) -> Result<()> {
+fn decode(data: &[u8], rows: usize, wanted: &Range<usize>, out: &mut Vec<f64>) -> Result<()> {
     let mut cursor = Cursor::new(data);
     let shift = u32::from(cursor.u8().ok_or_else(|| cut_short("ordered"))?);
     if shift > SHIFT_MAX {
         return Err(Error::corrupt(format!("ordered column with a shift of {shift} bits")));
     }
-    out.reserve(rows);
-    patched::decode_each(&mut cursor, rows, |block| out.extend(block.iter().map(|number| value(*number, shift))))
+    out.reserve(wanted.len());
+    patched::decode_wanted(&mut cursor, rows, wanted, false, |block| {
+        out.extend(block.iter().map(|number| value(*number, shift)));
+    })
 }

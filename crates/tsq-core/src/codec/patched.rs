@@ -16,6 +16,8 @@
 //! The order is chosen by how far the numbers of a few miniblocks spread, width and base of a miniblock by exact size
 //! (patched frame of reference: Zukowski et al., ICDE 2006). Encoding sorts some miniblocks: O(n log 128).
 
+use std::ops::Range;
+
 use super::floats::Effort;
 use super::varint::{Cursor, len_u64, put_i64, put_u64, zigzag};
 use super::{CHUNK_SAMPLES_MAX, Codec, Column, ColumnMut, ColumnType, cut_short};
@@ -313,16 +315,41 @@ fn fullest_window(sorted: &[i64], width: u32) -> Option<(usize, usize)> {
 
 /// Hands the decoded rows, at most [`MINIBLOCK`] at a time, to `each`; the cursor then stands behind the encoding.
 /// After an error, `each` has seen a part of the rows or none.
-pub(super) fn decode_each(cursor: &mut Cursor<'_>, rows: usize, mut each: impl FnMut(&mut [i64])) -> Result<()> {
+pub(super) fn decode_each(cursor: &mut Cursor<'_>, rows: usize, each: impl FnMut(&mut [i64])) -> Result<()> {
+    decode_until(cursor, rows, rows, each)
+}
+
+/// As [`decode_each`], but only hands on the wanted rows. When the last rows are not wanted, and `behind` neither is
+/// where the encoding ends, they are not decoded.
+pub(super) fn decode_wanted(
+    cursor: &mut Cursor<'_>,
+    rows: usize,
+    wanted: &Range<usize>,
+    behind: bool,
+    mut each: impl FnMut(&mut [i64]),
+) -> Result<()> {
+    let mut at = 0;
+    decode_until(cursor, rows, if behind { rows } else { wanted.end }, |block| {
+        let inside = |row: usize| row.clamp(at, at + block.len()) - at;
+        let range = inside(wanted.start)..inside(wanted.end);
+        at += block.len();
+        if !range.is_empty() {
+            each(&mut block[range]);
+        }
+    })
+}
+
+/// As [`decode_each`], but stops once it has handed on the rows before `end`.
+fn decode_until(cursor: &mut Cursor<'_>, rows: usize, end: usize, mut each: impl FnMut(&mut [i64])) -> Result<()> {
     let head = cursor.u8().ok_or_else(cut)?;
     if head >> 3 != 0 {
         return Err(Error::corrupt(format!("patched column with head {head}")));
     }
     if head & DIVIDED == 0 {
-        return decode_undivided(cursor, head & 3, rows, each);
+        return decode_undivided(cursor, head & 3, rows, end, each);
     }
     let (Some(offset), Some(divisor)) = (cursor.i64(), cursor.u64()) else { return Err(cut()) };
-    decode_undivided(cursor, head & 3, rows, |block| {
+    decode_undivided(cursor, head & 3, rows, end, |block| {
         let divisor = divisor.cast_signed();
         block.iter_mut().for_each(|row| *row = offset.wrapping_add(divisor.wrapping_mul(*row)));
         each(block);
@@ -330,7 +357,13 @@ pub(super) fn decode_each(cursor: &mut Cursor<'_>, rows: usize, mut each: impl F
 }
 
 #[inline(always)]
-fn decode_undivided(cursor: &mut Cursor<'_>, order: u8, rows: usize, mut each: impl FnMut(&mut [i64])) -> Result<()> {
+fn decode_undivided(
+    cursor: &mut Cursor<'_>,
+    order: u8,
+    rows: usize,
+    end: usize,
+    mut each: impl FnMut(&mut [i64]),
+) -> Result<()> {
     let mut block = [0; MINIBLOCK];
     if order == LINEAR {
         return decode_linear(cursor, rows, &mut block, each);
@@ -350,7 +383,7 @@ fn decode_undivided(cursor: &mut Cursor<'_>, order: u8, rows: usize, mut each: i
         each(&mut first[..heads]);
     }
     let (mut left, mut base) = (rows - heads, 0_i64);
-    while left > 0 {
+    while left > 0 && rows - left < end {
         let count = left.min(MINIBLOCK);
         base = take_miniblock(cursor, count, base, &mut block)?;
         let rows = &mut block[..count];
@@ -410,17 +443,18 @@ fn take_miniblock(
     if width > 64 {
         return Err(Error::corrupt(format!("patched column with numbers of {width} bits")));
     }
-    let mut patches = [(0_u8, 0_i64); MINIBLOCK];
-    let mut patched = 0;
+    let mut patched: &[u8] = &[];
     if tag & EXCEPTIONS != 0 {
-        patched = usize::from(cursor.u8().ok_or_else(cut)?);
-        let rows = cursor.take(patched).ok_or_else(cut)?;
-        if patched > count || rows.iter().any(|row| usize::from(*row) >= count) {
+        let exceptions = usize::from(cursor.u8().ok_or_else(cut)?);
+        patched = cursor.take(exceptions).ok_or_else(cut)?;
+        if exceptions > count || patched.iter().any(|row| usize::from(*row) >= count) {
             return Err(Error::corrupt("patched column with an exception outside of its miniblock"));
         }
-        for (patch, row) in patches.iter_mut().zip(rows) {
-            *patch = (*row, cursor.i64().ok_or_else(cut)?);
-        }
+    }
+    // Passed over here; read once the other numbers are in place.
+    let mut distances = cursor.clone();
+    for _ in patched {
+        cursor.i64().ok_or_else(cut)?;
     }
     let len = packed_len(count, u32::from(width));
     let room = cursor.rest();
@@ -433,8 +467,8 @@ fn take_miniblock(
         padded[..len].copy_from_slice(packed);
         unpack(&padded, width, base, block);
     }
-    for (row, distance) in &patches[..patched] {
-        block[usize::from(*row)] = base.wrapping_add(*distance);
+    for row in patched {
+        block[usize::from(*row)] = base.wrapping_add(distances.i64().ok_or_else(cut)?);
     }
     Ok(base)
 }
