@@ -1,13 +1,16 @@
 //! A real, unmodified Prometheus scrapes itself and a Python application and remote-writes to tsq; after that tsq holds
-//! the same samples, exemplars and metadata, and answers the same queries (queries.txt) alike.
+//! the same samples, exemplars and metadata, and answers the same queries (queries.txt) alike. After that Prometheus reads:
+//! one without data of its own answers the queries from tsq by remote read, from one server and from two that hold a part
+//! each, and one scrapes tsq's `/federate`.
 //!
 //! Needs the environment variables `TSQ_TEST_PROMETHEUS` (a Prometheus 3) and `TSQ_TEST_PYTHON` (a Python that has
 //! `prometheus_client`). Without them it says so and passes, unless `TSQ_TEST_REQUIRE` is 1.
 
+mod any_samples;
 mod compare;
-mod http;
 mod process;
 mod queries;
+mod reading;
 mod recording;
 
 use std::collections::BTreeMap;
@@ -17,6 +20,7 @@ use process::Programs;
 use queries::Query;
 use recording::{Recording, Tsq, all_samples};
 use serde_json::Value;
+use tsq_tests::http;
 
 /// Queries that have to be there, and those of them that have to return several series.
 const QUERIES_MIN: usize = 30;
@@ -35,16 +39,28 @@ fn tsq_answers_what_prometheus_answers() {
         same_exemplars(&recording, server, &mut problems);
         same_series(&recording, server, &mut problems);
         same_metadata(&recording, server, &mut problems);
+        reading::same_reads(&recording, server, &mut problems);
     }
     assert_none(&problems);
     let stats = recording.v2.db.stats();
     assert!(stats.flushes > 1 && stats.blocks > 0, "the queries were to read blocks too: {stats:?}");
 
-    let (v1, v2, _dir) = recording.restart_servers();
+    let end_s = recording.end_s;
+    let (v1, v2, dir) = recording.restart_servers();
     for server in [&v1, &v2] {
         same_answers(server, &queries, &wanted, &mut problems);
     }
+    let judge = reading::Judge { programs: &programs, dir: dir.path(), queries: &queries, wanted: &wanted };
+    judge.one_server(&v2, &mut problems);
+    judge.two_servers(&v2, end_s, &mut problems);
+    judge.federation(&v2, &mut problems);
     assert_none(&problems);
+}
+
+#[test]
+fn a_prometheus_reads_any_samples() {
+    let Some(programs) = Programs::find() else { return };
+    assert_none(&any_samples::problems(&programs));
 }
 
 fn assert_none(problems: &[String]) {
@@ -68,16 +84,19 @@ fn ask_prometheus(recording: &Recording, queries: &[Query]) -> Vec<Value> {
 
 /// Asks tsq what Prometheus was asked.
 fn same_answers(server: &Tsq, queries: &[Query], wanted: &[Value], problems: &mut Vec<String>) {
-    for (query, want) in queries.iter().zip(wanted).filter(|(query, _)| !query.only_v2 || server.has_custom_buckets()) {
-        let difference = match query.ask(server.address) {
-            Ok(got) => compare::difference(want, &got, query.ordered),
-            Err(error) => Some(error),
-        };
-        if let Some(difference) = difference {
-            let (name, line, text) = (server.name, query.line, &query.text);
-            problems.push(format!("{name}, queries.txt:{line} {text}\n    {difference}"));
-        }
+    let asked = queries.iter().zip(wanted).filter(|(query, _)| !query.only_v2 || server.has_custom_buckets());
+    for (query, want) in asked {
+        problems.extend(another_answer(server.name, server.address, query, want));
     }
+}
+
+/// How a server's answer to a query is not what is wanted.
+fn another_answer(name: &str, server: SocketAddr, query: &Query, want: &Value) -> Option<String> {
+    let difference = match query.ask(server) {
+        Ok(got) => compare::difference(want, &got, query.ordered)?,
+        Err(error) => error,
+    };
+    Some(format!("{name}, queries.txt:{} {}\n    {difference}", query.line, query.text))
 }
 
 /// Both hold the same samples, every one of them.

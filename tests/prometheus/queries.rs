@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-
-use crate::http;
+use tsq_tests::http;
 
 /// One line of queries.txt.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tsq::{Db, Options};
 use tsq_server::{RunningServer, Server, ServerConfig};
+use tsq_tests::http::{self, Client};
+use tsq_tests::process::Process;
 
-use crate::http;
-use crate::process::{Process, Programs, start_app, start_prometheus};
+use crate::process::{Programs, start_app, start_prometheus};
 
 /// How long Prometheus scrapes before the recording ends.
 const LENGTH: Duration = Duration::from_secs(48);
@@ -41,7 +42,7 @@ pub(crate) struct Tsq {
 }
 
 impl Tsq {
-    fn start(v2: bool, mut config: ServerConfig) -> Self {
+    pub(crate) fn start(v2: bool, mut config: ServerConfig) -> Self {
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let db = Db::open(&config.data, config.options.clone()).expect("a database opens");
         let server = Server::start(config.clone(), db.clone()).expect("a server can listen on a free port");
@@ -122,7 +123,8 @@ impl Recording {
     }
 }
 
-fn unix_s() -> i64 {
+/// The time now.
+pub(crate) fn unix_s() -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970");
     i64::try_from(now.as_secs()).expect("the clock is before the end of time")
 }
@@ -138,8 +140,8 @@ fn live(prometheus: SocketAddr, gone: Process) {
         if began.elapsed() > GONE_AFTER {
             gone.take();
         }
-        let (status, _) = http::get(prometheus, path, &[]).expect("Prometheus answers");
-        assert_eq!(status, 200, "{path}");
+        let response = Client::new(prometheus).get(path).expect("Prometheus answers");
+        assert_eq!(response.status, 200, "{path}");
         std::thread::sleep(Duration::from_millis(150));
     }
 }

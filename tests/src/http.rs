@@ -223,3 +223,28 @@ fn percent_encoded(text: &str) -> String {
     let encode = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(encode).collect()
 }
+
+/// The JSON that a server answers to `GET path?params`, whatever its status.
+///
+/// # Errors
+/// Why there is no answer, or none in JSON.
+pub fn json(to: SocketAddr, path: &str, params: &[(&str, &str)]) -> Result<serde_json::Value, String> {
+    let query: Vec<String> =
+        params.iter().map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value))).collect();
+    let response = Client::new(to).get(&format!("{path}?{}", query.join("&")));
+    let response = response.map_err(|error| format!("GET {path} of {to}: {error}"))?;
+    serde_json::from_slice(&response.body)
+        .map_err(|error| format!("GET {path} of {to}: status {}, {error}: {:.300}", response.status, response.text()))
+}
+
+/// The `data` of a successful answer.
+///
+/// # Errors
+/// The answer's error, or why there is no answer.
+pub fn data(to: SocketAddr, path: &str, params: &[(&str, &str)]) -> Result<serde_json::Value, String> {
+    let mut answer = json(to, path, params)?;
+    match answer["status"].as_str() {
+        Some("success") => Ok(answer["data"].take()),
+        _ => Err(format!("GET {path} {params:?} of {to}: {answer}")),
+    }
+}

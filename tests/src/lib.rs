@@ -7,6 +7,7 @@ use std::io::Write;
 pub mod batches;
 pub mod http;
 pub mod ledger;
+pub mod process;
 pub mod prometheus;
 pub mod random;
 pub mod server;
