@@ -22,6 +22,7 @@ mod regex;
 #[cfg(test)]
 mod same;
 mod signatures;
+mod tokens;
 
 pub use answer::{Answer, MatrixSeries, QueryError, QueryErrorKind, SampleValue, Stats, Value, VectorElement};
 pub use engine::{CancelFlag, Engine, EngineOptions, QueryOptions};
@@ -33,3 +34,4 @@ pub use parser::{parse, parse_any_selector, parse_selector};
 pub use printer::format;
 pub use regex::{GoPattern, PatternBudget, compile_pattern};
 pub use signatures::{Arity, Signature, ValueType, signature, signatures};
+pub use tokens::{KEYWORDS, Token, TokenKind, aggregation_names, function_names, tokens};
