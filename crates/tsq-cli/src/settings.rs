@@ -1,5 +1,9 @@
 //! The settings of a server, as one table: flags, environment variables and their help are made from it.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tsq::Durability;
 use tsq_server::ServerConfig;
@@ -21,190 +25,180 @@ pub(crate) struct Setting {
     pub set: fn(&mut ServerConfig, &str) -> Result<(), String>,
 }
 
+/// How values of one kind are named, shown and read.
+struct Kind<T> {
+    value: &'static str,
+    show: fn(&T) -> String,
+    read: fn(&str) -> Result<T, String>,
+}
+
+const PATH: Kind<PathBuf> =
+    Kind { value: "DIR", show: |path| path.display().to_string(), read: |text| Ok(text.into()) };
+
+const ADDRESS: Kind<SocketAddr> = Kind {
+    value: "ADDRESS",
+    show: SocketAddr::to_string,
+    read: |text| text.parse().map_err(|_| format!("{text:?} is no address: write 127.0.0.1:9090")),
+};
+
+const DURABILITY: Kind<Durability> = Kind { value: "MODE", show: show_durability, read: parse_durability };
+
+const DURATION: Kind<Duration> =
+    Kind { value: "DURATION", show: |duration| format_duration(*duration), read: parse_duration };
+
+const DURATION_OR_NONE: Kind<Option<Duration>> = Kind {
+    value: "DURATION",
+    show: |duration| duration.map_or("none".into(), format_duration),
+    read: |text| or_word(text, "none", parse_duration),
+};
+
+const SIZE: Kind<u64> = Kind { value: "SIZE", show: |bytes| format_bytes(*bytes), read: parse_bytes };
+
+const SIZE_OR_NONE: Kind<Option<u64>> = Kind {
+    value: "SIZE",
+    show: |bytes| bytes.map_or("none".into(), format_bytes),
+    read: |text| or_word(text, "none", parse_bytes),
+};
+
+const SIZE_OR_AUTO: Kind<Option<u64>> = Kind {
+    value: "SIZE",
+    show: |bytes| bytes.map_or("auto".into(), format_bytes),
+    read: |text| or_word(text, "auto", parse_bytes),
+};
+
+const MEMORY: Kind<usize> = Kind { value: "SIZE", show: |bytes| format_bytes(*bytes as u64), read: parse_memory };
+
+const COUNT: Kind<usize> = Kind { value: "COUNT", show: usize::to_string, read: parse_count };
+
+const POINTS: Kind<u64> =
+    Kind { value: "COUNT", show: u64::to_string, read: |text| parse_count(text).map(|count| count as u64) };
+
+/// A row of the table: name, kind of value, field of [`ServerConfig`], and what it does.
+macro_rules! setting {
+    ($name:literal, $kind:ident, $($field:ident).+, $help:expr) => {
+        Setting {
+            name: $name,
+            value: $kind.value,
+            help: $help,
+            show: |config| ($kind.show)(&config.$($field).+),
+            set: |config, text| {
+                config.$($field).+ = ($kind.read)(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+
 /// All settings of `tsq serve`.
 pub(crate) static SETTINGS: &[Setting] = &[
-    Setting {
-        name: "data",
-        value: "DIR",
-        help: "Directory of the data; created if it is missing",
-        show: |config| config.data.display().to_string(),
-        set: |config, text| put(&mut config.data, Ok(text.into())),
-    },
-    Setting {
-        name: "listen",
-        value: "ADDRESS",
-        help: "Address to listen on; port 0 takes a free one",
-        show: |config| config.listen.to_string(),
-        set: |config, text| {
-            let wrong = |_| format!("{text:?} is no address: write 127.0.0.1:9090");
-            put(&mut config.listen, text.parse().map_err(wrong))
-        },
-    },
-    Setting {
-        name: "durability",
-        value: "MODE",
-        help: "When a write is acknowledged. always: once it is on disk; interval:200ms: at once, and on disk at least \
-               that often; os: at once, and on disk when the operating system likes. With the last two a power cut may \
-               lose the newest writes, a crash of tsq alone does not",
-        show: |config| show_durability(config.options.durability),
-        set: |config, text| put(&mut config.options.durability, parse_durability(text)),
-    },
-    Setting {
-        name: "retention",
-        value: "DURATION",
-        help: "Delete data older than this, such as 30d. none: keep everything",
-        show: |config| config.options.retention.map_or("none".into(), format_duration),
-        set: |config, text| put(&mut config.options.retention, optional(text, parse_duration)),
-    },
-    Setting {
-        name: "retention-bytes",
-        value: "SIZE",
-        help: "Delete the oldest data while all of it takes more than this, such as 50GiB. none: no bound",
-        show: |config| config.options.retention_bytes.map_or("none".into(), format_bytes),
-        set: |config, text| put(&mut config.options.retention_bytes, optional(text, parse_bytes)),
-    },
-    Setting {
-        name: "flush-bytes",
-        value: "SIZE",
-        help: "Write the newest samples from memory into a block when their log has grown to this",
-        show: |config| format_bytes(config.options.flush_bytes),
-        set: |config, text| put(&mut config.options.flush_bytes, parse_bytes(text)),
-    },
-    Setting {
-        name: "flush-interval",
-        value: "DURATION",
-        help: "Write them into a block after this time at the latest",
-        show: |config| format_duration(config.options.flush_interval),
-        set: |config, text| put(&mut config.options.flush_interval, parse_duration(text)),
-    },
-    Setting {
-        name: "segment-bytes",
-        value: "SIZE",
-        help: "Size of one file of the log",
-        show: |config| format_bytes(config.options.segment_bytes),
-        set: |config, text| put(&mut config.options.segment_bytes, parse_bytes(text)),
-    },
-    Setting {
-        name: "log-bytes-max",
-        value: "SIZE",
-        help: "Writers wait for a running flush while the log is larger than this",
-        show: |config| format_bytes(config.options.log_bytes_max),
-        set: |config, text| put(&mut config.options.log_bytes_max, parse_bytes(text)),
-    },
-    Setting {
-        name: "low-space-bytes",
-        value: "SIZE",
-        help: "Refuse writes while the file system has less free space than this. auto: the larger of 1 % of it and \
-               twice --flush-bytes",
-        show: |config| config.options.low_space_bytes.map_or("auto".into(), format_bytes),
-        set: |config, text| {
-            let value = if text == "auto" { Ok(None) } else { parse_bytes(text).map(Some) };
-            put(&mut config.options.low_space_bytes, value)
-        },
-    },
-    Setting {
-        name: "series-max",
-        value: "COUNT",
-        help: "Series held in memory; samples of further ones are refused",
-        show: |config| config.options.limits.head_series.to_string(),
-        set: |config, text| put(&mut config.options.limits.head_series, parse_count(text)),
-    },
-    Setting {
-        name: "future",
-        value: "DURATION",
-        help: "Refuse samples further in the future than this. none: any time",
-        show: |config| config.options.limits.future.map_or("none".into(), format_duration),
-        set: |config, text| put(&mut config.options.limits.future, optional(text, parse_duration)),
-    },
-    Setting {
-        name: "request-bytes",
-        value: "SIZE",
-        help: "Size of one write request once decompressed; larger ones are refused",
-        show: |config| format_bytes(config.limits.request_bytes as u64),
-        set: |config, text| put(&mut config.limits.request_bytes, parse_memory(text)),
-    },
-    Setting {
-        name: "query-lookback",
-        value: "DURATION",
-        help: "How far back a query looks for the newest sample of a series",
-        show: |config| format_duration(config.engine.lookback),
-        set: |config, text| put(&mut config.engine.lookback, parse_duration(text)),
-    },
-    Setting {
-        name: "query-timeout",
-        value: "DURATION",
-        help: "Longest time a query may take",
-        show: |config| format_duration(config.engine.timeout),
-        set: |config, text| put(&mut config.engine.timeout, parse_duration(text)),
-    },
-    Setting {
-        name: "query-bytes",
-        value: "SIZE",
-        help: "Memory of one query; one that needs more fails",
-        show: |config| format_bytes(config.engine.query_bytes),
-        set: |config, text| put(&mut config.engine.query_bytes, parse_bytes(text)),
-    },
-    Setting {
-        name: "query-points",
-        value: "COUNT",
-        help: "Points of each series of a range query; one that asks for more is refused",
-        show: |config| config.engine.points_max.to_string(),
-        set: |config, text| put(&mut config.engine.points_max, parse_count(text).map(|count| count as u64)),
-    },
-    Setting {
-        name: "queries-running",
-        value: "COUNT",
-        help: "Queries that run at once; further ones wait",
-        show: |config| config.limits.queries_running.to_string(),
-        set: |config, text| put(&mut config.limits.queries_running, parse_count(text)),
-    },
-    Setting {
-        name: "queries-waiting",
-        value: "COUNT",
-        help: "Queries that wait for their turn, each at most for its timeout; further ones are refused",
-        show: |config| config.limits.queries_waiting.to_string(),
-        set: |config, text| put(&mut config.limits.queries_waiting, parse_count(text)),
-    },
-    Setting {
-        name: "queries-bytes",
-        value: "SIZE",
-        help: "Memory of all running queries together; one that would need more fails",
-        show: |config| format_bytes(config.engine.total_bytes),
-        set: |config, text| put(&mut config.engine.total_bytes, parse_bytes(text)),
-    },
-    Setting {
-        name: "reads-running",
-        value: "COUNT",
-        help: "Remote reads that run at once; further ones wait",
-        show: |config| config.limits.reads_running.to_string(),
-        set: |config, text| put(&mut config.limits.reads_running, parse_count(text)),
-    },
-    Setting {
-        name: "read-samples",
-        value: "COUNT",
-        help: "Samples of one answer to a remote read that does not take chunks; one that asks for more is refused",
-        show: |config| config.limits.read_samples.to_string(),
-        set: |config, text| put(&mut config.limits.read_samples, parse_count(text)),
-    },
-    Setting {
-        name: "connections",
-        value: "COUNT",
-        help: "Connections open at once; further ones wait",
-        show: |config| config.limits.connections.to_string(),
-        set: |config, text| put(&mut config.limits.connections, parse_count(text)),
-    },
+    setting!("data", PATH, data, "Directory of the data; created if it is missing"),
+    setting!("listen", ADDRESS, listen, "Address to listen on; port 0 takes a free one"),
+    setting!(
+        "durability",
+        DURABILITY,
+        options.durability,
+        "When a write is acknowledged. always: once it is on disk; interval:200ms: at once, and on disk at least that \
+         often; os: at once, and on disk when the operating system likes. With the last two a power cut may lose the \
+         newest writes, a crash of tsq alone does not"
+    ),
+    setting!(
+        "retention",
+        DURATION_OR_NONE,
+        options.retention,
+        "Delete data older than this, such as 30d. none: keep everything"
+    ),
+    setting!(
+        "retention-bytes",
+        SIZE_OR_NONE,
+        options.retention_bytes,
+        "Delete the oldest data while all of it takes more than this, such as 50GiB. none: no bound"
+    ),
+    setting!(
+        "flush-bytes",
+        SIZE,
+        options.flush_bytes,
+        "Write the newest samples from memory into a block when their log has grown to this"
+    ),
+    setting!(
+        "flush-interval",
+        DURATION,
+        options.flush_interval,
+        "Write them into a block after this time at the latest"
+    ),
+    setting!("segment-bytes", SIZE, options.segment_bytes, "Size of one file of the log"),
+    setting!(
+        "log-bytes-max",
+        SIZE,
+        options.log_bytes_max,
+        "Writers wait for a running flush while the log is larger than this"
+    ),
+    setting!(
+        "low-space-bytes",
+        SIZE_OR_AUTO,
+        options.low_space_bytes,
+        "Refuse writes while the file system has less free space than this. auto: the larger of 1 % of it and twice \
+         --flush-bytes"
+    ),
+    setting!(
+        "series-max",
+        COUNT,
+        options.limits.head_series,
+        "Series held in memory; samples of further ones are refused"
+    ),
+    setting!(
+        "future",
+        DURATION_OR_NONE,
+        options.limits.future,
+        "Refuse samples further in the future than this. none: any time"
+    ),
+    setting!(
+        "request-bytes",
+        MEMORY,
+        limits.request_bytes,
+        "Size of one write request once decompressed; larger ones are refused"
+    ),
+    setting!(
+        "query-lookback",
+        DURATION,
+        engine.lookback,
+        "How far back a query looks for the newest sample of a series"
+    ),
+    setting!("query-timeout", DURATION, engine.timeout, "Longest time a query may take"),
+    setting!("query-bytes", SIZE, engine.query_bytes, "Memory of one query; one that needs more fails"),
+    setting!(
+        "query-points",
+        POINTS,
+        engine.points_max,
+        "Points of each series of a range query; one that asks for more is refused"
+    ),
+    setting!("queries-running", COUNT, limits.queries_running, "Queries that run at once; further ones wait"),
+    setting!(
+        "queries-waiting",
+        COUNT,
+        limits.queries_waiting,
+        "Queries that wait for their turn, each at most for its timeout; further ones are refused"
+    ),
+    setting!(
+        "queries-bytes",
+        SIZE,
+        engine.total_bytes,
+        "Memory of all running queries together; one that would need more fails"
+    ),
+    setting!("reads-running", COUNT, limits.reads_running, "Remote reads that run at once; further ones wait"),
+    setting!(
+        "read-samples",
+        COUNT,
+        limits.read_samples,
+        "Samples of one answer to a remote read that does not take chunks; one that asks for more is refused"
+    ),
+    setting!("connections", COUNT, limits.connections, "Connections open at once; further ones wait"),
 ];
 
-fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
-    *slot = value?;
-    Ok(())
+fn or_word<T>(text: &str, word: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text == word { Ok(None) } else { parse(text).map(Some) }
 }
 
-fn optional<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if text == "none" { Ok(None) } else { parse(text).map(Some) }
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| format!("{text:?} is no number above zero"))
 }
 
@@ -212,10 +206,10 @@ fn parse_memory(text: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(text)?).map_err(|_| format!("{text:?} is more than this machine can address"))
 }
 
-fn show_durability(durability: Durability) -> String {
+fn show_durability(durability: &Durability) -> String {
     match durability {
         Durability::Always => "always".into(),
-        Durability::Interval(interval) => format!("interval:{}", format_duration(interval)),
+        Durability::Interval(interval) => format!("interval:{}", format_duration(*interval)),
         Durability::Os => "os".into(),
     }
 }
@@ -289,8 +283,6 @@ impl clap::FromArgMatches for Settings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// What a setting shows, it reads: the defaults in the help texts can be passed as they stand.
