@@ -41,11 +41,20 @@ pub(crate) struct Line {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Point {
     Float(f64),
-    /// A native histogram; its buckets are in the JSON only.
+    /// A native histogram.
     Histogram {
         count: f64,
         sum: f64,
+        buckets: Vec<Bucket>,
     },
+}
+
+/// Observations between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bucket {
+    pub low: f64,
+    pub high: f64,
+    pub count: f64,
 }
 
 impl Shown {
@@ -90,6 +99,34 @@ struct Data<'a> {
     result_type: String,
     #[serde(borrow)]
     result: &'a RawValue,
+    #[serde(borrow)]
+    explain: Option<Explain<'a>>,
+}
+
+/// The plan of a query and what it cost.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Explain<'a> {
+    pub seconds: f64,
+    #[serde(borrow)]
+    pub plan: Vec<PlanPart<'a>>,
+}
+
+/// A part of a plan, before the parts it takes series from; these have one `depth` more.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanPart<'a> {
+    pub depth: usize,
+    #[serde(borrow)]
+    pub operator: Cow<'a, str>,
+    pub steps: u64,
+    pub series: u64,
+    pub samples: u64,
+    pub head_samples: u64,
+    pub chunks: u64,
+    pub chunk_bytes: u64,
+    pub seconds: f64,
+    pub self_seconds: f64,
+    pub peak_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +149,9 @@ type Sample = (f64, String);
 struct Histogram {
     count: String,
     sum: String,
+    /// Which bounds belong to the bucket, its bounds, its count.
+    #[serde(default)]
+    buckets: Vec<(u8, String, String, String)>,
 }
 
 impl<'a> Answer<'a> {
@@ -136,6 +176,12 @@ impl<'a> Answer<'a> {
     /// The result.
     pub(crate) fn shown(&self) -> Result<Shown> {
         self.data()?.shown().map_err(|what| strange(&what))
+    }
+
+    /// The plan of the query, which it was asked to explain.
+    pub(crate) fn explain(&self) -> Result<&Explain<'a>> {
+        let other = || Failure::failed("the server does not explain queries: it is no tsq server, or an older one");
+        self.data()?.explain.as_ref().ok_or_else(other)
     }
 
     /// The result as JSON, one piece for each series.
@@ -209,7 +255,11 @@ fn float((time, text): &Sample) -> Result<(i64, Point), String> {
 }
 
 fn histogram((time, value): &(f64, Histogram)) -> Result<(i64, Point), String> {
-    Ok((milliseconds(*time), Point::Histogram { count: number(&value.count)?, sum: number(&value.sum)? }))
+    let bucket = |(_, low, high, count): &(u8, String, String, String)| {
+        Ok(Bucket { low: number(low)?, high: number(high)?, count: number(count)? })
+    };
+    let buckets = value.buckets.iter().map(bucket).collect::<Result<_, String>>()?;
+    Ok((milliseconds(*time), Point::Histogram { count: number(&value.count)?, sum: number(&value.sum)?, buckets }))
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -240,7 +290,8 @@ mod tests {
         assert_eq!(rows, Shown::Vector(vec![Row { labels: labels.clone(), time_ms: 1001, point: Point::Float(1e-7) }]));
         let histogram = r#"{"count":"3","sum":"4","buckets":[[0,"1","2","3"]]}"#;
         let text = format!(r#"[{{"metric":{{"a":"\"x\""}},"values":[[2,"1"]],"histograms":[[1,{histogram}]]}}]"#);
-        let points = vec![(1000, Point::Histogram { count: 3.0, sum: 4.0 }), (2000, Point::Float(1.0))];
+        let buckets = vec![Bucket { low: 1.0, high: 2.0, count: 3.0 }];
+        let points = vec![(1000, Point::Histogram { count: 3.0, sum: 4.0, buckets }), (2000, Point::Float(1.0))];
         assert_eq!(answer("matrix", &text), Shown::Matrix(vec![Line { labels, points }]));
     }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tsq_ingest::FORMATS;
 use tsq_ingest::csv::TimeUnit;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, parse_count};
 use crate::units::{Moment, parse_duration_ms, parse_moment};
 
 /// A help text that ends with the exit codes.
@@ -33,6 +33,7 @@ Exit codes:
     "  tsq serve                                      a server on 127.0.0.1:9090, data in ./tsq-data"
     "  tsq query up                                   the newest value of every series named up"
     "  tsq query 'rate(steps_total[5m])' --last 1h -o plot"
+    "  tsq shell                                      ask one query after another"
     "  tsq import metrics.csv                         a file into ./tsq-data"
     "  tsq verify                                     every checksum in ./tsq-data"
     ""
@@ -47,6 +48,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(Box<Serve>),
     Query(Box<Query>),
+    Shell(Shell),
+    Fmt(Fmt),
     Demo(Box<Demo>),
     Import(Box<Import>),
     Export(Box<Export>),
@@ -54,6 +57,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Verify(Verify),
     Recover(Recover),
+    Completions(Completions),
 }
 
 /// Serves the Prometheus HTTP API and remote write on one port
@@ -94,10 +98,17 @@ pub(crate) struct Log {
     "  tsq query 'histogram_quantile(0.99, sum by (le) (rate(latency_seconds_bucket[5m])))' --last 1h -o plot"
     "  tsq query 'train_loss' --start 2026-11-24 --end 2026-11-25 --step 1m -o csv > loss.csv"
     "  tsq query up --url http://127.0.0.1:9090 -o json | jq ."
+    "  tsq query 'sum(rate(requests_total[5m]))' --last 1d --explain"
     ""
     "Times are 2026-11-24T20:15:00Z (UTC unless an offset follows), seconds since 1970, now, or counted from now:"
     "-15m, now-1d. Durations are 15s, 5m, 1h30m, 7d."
-    "Reading a directory changes nothing in it, and a server may be writing to it."
+    "Reading a directory changes nothing in it, and a server may be writing to it: the newest samples are read from its"
+    "log, which takes the longer the more of it there is. Asking the server with --url does not."
+    ""
+    "plot draws series over time as lines, those of one time as bars, and histograms as a heatmap: native ones, and classic"
+    "ones as in sum by (le) (rate(latency_seconds_bucket[5m]))."
+    "With --explain: steps are evaluation times, series what a part hands on, bytes what its chunks take encoded, time and"
+    "self with and without the parts below it, memory the most that the query held while it was at work."
 ))]
 pub(crate) struct Query {
     /// The expression
@@ -124,6 +135,79 @@ pub(crate) struct Query {
     /// How the answer is written; plot is a chart for the terminal
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     pub output: OutputFormat,
+    /// Show the plan of the query with what each part of it read and took, instead of the answer; with -o json beside it
+    #[arg(long)]
+    pub explain: bool,
+    /// Longest time the query may take [default: 30s, or what the server allows]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms)]
+    pub timeout: Option<i64>,
+    /// How far back the newest sample of a series may lie [default: 5m, or what the server says]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms)]
+    pub lookback: Option<i64>,
+    /// Give only the first series of the answer
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub limit: Option<usize>,
+}
+
+/// Asks one query after another, with completion, history and highlighting
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq shell"
+    "  tsq shell /var/lib/tsq"
+    "  tsq shell http://127.0.0.1:9090"
+    "  echo '.range -1h now 5m; sum(up)' | tsq shell http://127.0.0.1:9090"
+    ""
+    "Tab completes metrics, labels, values, functions and commands. A query goes on over several lines while a bracket is"
+    "open; ; separates several. Ctrl-C stops the query that runs, Ctrl-D leaves. .help lists the commands."
+    "The history lies in $XDG_STATE_HOME/tsq/history (~/.local/state/tsq/history)."
+    "When standard input is no terminal, queries are read from it, and the first one that fails ends the shell."
+))]
+pub(crate) struct Shell {
+    /// Data directory to read, or address of a server to ask
+    #[arg(value_name = "DIR|URL", env = "TSQ_DATA", hide_env_values = true, default_value = "tsq-data")]
+    pub target: String,
+    /// How answers are written
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub output: OutputFormat,
+}
+
+/// Formats PromQL expressions
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq fmt 'sum(rate(requests_total[5m]))by(model)'"
+    "  tsq fmt --file alert.promql --check"
+    "  tsq fmt < query.promql"
+    ""
+    "It formats expressions, not YAML files of rules: one expression in each file. Comments before and after it stay;"
+    "one inside is an error, for the formatted expression has no place for it."
+    "With --check it ends with 1 and shows the difference when something is not formatted, and writes nothing else."
+))]
+pub(crate) struct Fmt {
+    /// The expression; without it, standard input is read
+    #[arg(value_name = "EXPR")]
+    pub expr: Option<String>,
+    /// Read an expression from a file instead; may be given several times
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with = "expr")]
+    pub files: Vec<PathBuf>,
+    /// Only say what is not formatted
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Writes a script that lets a command line shell complete tsq commands
+#[derive(Args, Debug)]
+#[command(after_help = help!(
+    "Examples:"
+    "  tsq completions bash > ~/.local/share/bash-completion/completions/tsq"
+    "  tsq completions zsh > ~/.zfunc/_tsq                with fpath+=~/.zfunc before compinit"
+    "  tsq completions fish > ~/.config/fish/completions/tsq.fish"
+))]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// A directory to look at.
@@ -155,7 +239,7 @@ pub(crate) enum OutputFormat {
     Jsonl,
     /// Labels, time and value
     Csv,
-    /// A chart in the terminal
+    /// A chart in the terminal: lines, bars, or a heatmap of histograms
     Plot,
 }
 
@@ -405,12 +489,12 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// docs/cli.md holds the help texts; `UPDATE=1` rewrites it.
+    /// docs/cli.md holds the help texts, and examples written by hand; `UPDATE=1` rewrites the former.
     #[test]
     fn the_page_of_the_command_line_is_up_to_date() {
         let mut text = String::from(
-            "# The command line\n\nThe help texts of `tsq`, as `tsq --help` and `tsq COMMAND --help` print them. \
-             `UPDATE=1 cargo test -p tsq-cli` rewrites this page.\n",
+            "# The command line\n\nThe help texts of `tsq`, as `tsq --help` and `tsq COMMAND --help` print them; at the \
+             end, examples with their output. `UPDATE=1 cargo test -p tsq-cli` rewrites the help texts.\n",
         );
         let mut tsq = Cli::command().term_width(100);
         tsq.build();
@@ -423,6 +507,8 @@ mod tests {
         add(&mut tsq.clone());
         tsq.get_subcommands_mut().for_each(&mut add);
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        text.push_str(page.find("\n## Examples with their output").map_or("", |start| &page[start..]));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &text).unwrap();
         }

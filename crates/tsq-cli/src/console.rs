@@ -65,6 +65,13 @@ impl Console {
 }
 
 impl Console {
+    /// Asks the terminal again how large it is.
+    pub(crate) fn measure(&mut self) {
+        if let Some((width, height)) = terminal_size().filter(|_| self.terminal) {
+            (self.width, self.height) = (width, height);
+        }
+    }
+
     /// A line on standard error. That it is closed cannot be reported anywhere.
     pub(crate) fn say(&mut self, line: impl std::fmt::Display) {
         let _ = writeln!(self.err, "{line}");

@@ -7,11 +7,13 @@
 mod answer;
 mod args;
 mod client;
+mod completions;
 mod console;
 mod delete;
 mod demo;
 mod export;
 mod failure;
+mod fmt;
 mod import;
 mod inspect;
 mod interrupt;
@@ -20,6 +22,7 @@ mod recover;
 mod render;
 mod serve;
 mod settings;
+mod shell;
 mod store;
 mod units;
 mod verify;
@@ -45,6 +48,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
     let result = match cli.command {
         Command::Serve(args) => serve::run(*args, console),
         Command::Query(args) => query::run(&args, console),
+        Command::Shell(args) => shell::run(&args, console),
+        Command::Fmt(args) => fmt::run(&args, console),
         Command::Demo(args) => demo::run(&args, &program, console),
         Command::Import(args) => import::run(&args, console),
         Command::Export(args) => export::run(&args, console),
@@ -52,6 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
         Command::Inspect(args) => inspect::run(&args, console),
         Command::Verify(args) => verify::run(&args, console),
         Command::Recover(args) => recover::run(&args, console),
+        Command::Completions(args) => completions::run(&args, console),
     };
     match result.and_then(|exit| Ok(console.out.flush().map(|()| exit)?)) {
         Ok(exit) => exit,

@@ -324,7 +324,9 @@ fn exit_codes_tell_what_went_wrong() {
     assert!(message.contains("cannot reach http://127.0.0.1:1"), "{message}");
     fails(&["query", "up", "--url", "https://example.org"], 2);
     fails(&["query", "up", "--url", "nonsense"], 2);
-    for command in ["serve", "query", "import", "export", "inspect", "verify", "recover", "demo"] {
+    for command in
+        ["serve", "query", "shell", "fmt", "completions", "import", "export", "inspect", "verify", "recover", "demo"]
+    {
         let help = run_ok(&[command, "--help"]);
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{command}");
     }
@@ -494,4 +496,77 @@ fn output_formats_agree() {
     // What a query wrote as CSV can be imported.
     std::fs::write(path("answer.csv"), query(&[&range[..], &["-o", "csv"]].concat())).unwrap();
     run_ok(&["import", "-d", &path("again"), &path("answer.csv")]);
+}
+
+#[test]
+fn queries_are_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let rows: String = (0..600).map(|i| format!("{},{i},steps_total,{}\n", i * 15_000, i % 2)).collect();
+    std::fs::write(path("in.csv"), format!("time_ms,value,__name__,gpu\n{rows}")).unwrap();
+    run_ok(&["import", "-d", &path("d"), &path("in.csv")]);
+    let query =
+        ["query", "-d", &path("d"), "sum(rate(steps_total[5m]))", "--start", "0", "--end", "8985", "--step", "60"];
+    let plan = run_ok(&[&query[..], &["--explain"]].concat());
+    let lines: Vec<_> = plan.lines().collect();
+    assert!(lines[1].starts_with("sum ") && lines[2].starts_with("└─ rate ") && lines.len() == 5, "{plan}");
+    assert!(lines[3].starts_with("   └─ steps_total[5m] ") && lines[3].contains(" 600 "), "{plan}");
+    assert!(lines[4].contains("600 samples read, ") && lines[4].contains(" chunks of "), "{plan}");
+    let json: serde_json::Value =
+        serde_json::from_str(&run_ok(&[&query[..], &["--explain", "-o", "json"]].concat())).unwrap();
+    assert_eq!(json["data"]["explain"]["plan"][2]["samples"], 600);
+    assert!(json["data"]["result"][0]["values"].is_array());
+    fails(&[&query[..], &["--explain", "-o", "csv"]].concat(), 2);
+    let served = Served::start(&["serve", "--data", &path("d"), "--listen", "127.0.0.1:0"]);
+    wait_until_ready(&served.address);
+    let asked = run_ok(&[&["query", "--url", &served.address, "--explain"], &query[3..]].concat());
+    assert_eq!(asked.lines().count(), 5, "{asked}");
+    served.stop();
+}
+
+#[test]
+fn limits_of_a_query_hold_here_and_on_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("in.prom"), "up{job=\"a\"} 1 1000\nup{job=\"b\"} 2 1000\n").unwrap();
+    run_ok(&["import", "-d", &path("d"), &path("in.prom")]);
+    let served = Served::start(&["serve", "--data", &path("d"), "--listen", "127.0.0.1:0"]);
+    wait_until_ready(&served.address);
+    for origin in [["-d", &path("d")], ["--url", &served.address]] {
+        let with = |flags: &[&str]| [&["query", "up", "-o", "csv"][..], &origin, flags].concat().join("\u{1}");
+        let lines = |flags: &[&str]| run_ok(&with(flags).split('\u{1}').collect::<Vec<_>>()).lines().count() - 1;
+        assert_eq!(lines(&["--time", "2"]), 2, "{origin:?}");
+        assert_eq!(lines(&["--time", "2", "--limit", "1"]), 1, "{origin:?}");
+        assert_eq!(lines(&["--time", "20", "--lookback", "10s"]), 0, "{origin:?}");
+        let slow = ["query", "quantile_over_time(0.5, vector(time())[1d:1s])", "--start", "0", "--end", "1100000"];
+        let message = fails(&[&slow[..], &["--step", "100", "--timeout", "50ms"], &origin].concat(), 3);
+        assert!(message.contains("timed out"), "{origin:?}: {message}");
+    }
+    fails(&["query", "up", "--limit", "0"], 2);
+    served.stop();
+}
+
+#[test]
+fn expressions_are_formatted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    assert_eq!(run_ok(&["fmt", "sum(up)by(job)"]), "sum by (job) (up)\n");
+    std::fs::write(path("good"), "# why\nsum by (job) (up)\n").unwrap();
+    std::fs::write(path("bad"), "sum(up)by(job)\n").unwrap();
+    assert_eq!(run_ok(&["fmt", "--check", "-f", &path("good")]), "");
+    let output = tsq(&["fmt", "--check", "-f", &path("good"), "-f", &path("bad")]);
+    assert_eq!(output.status.code(), Some(1));
+    let want = format!("{} is not formatted:\n-sum(up)by(job)\n+sum by (job) (up)\n", path("bad"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), want);
+    let message = fails(&["fmt", "sum(up"], 3);
+    assert!(message.ends_with("  sum(up\n        ^\n"), "{message}");
+    fails(&["fmt", "-f", &path("none")], 1);
+}
+
+#[test]
+fn shells_get_completions() {
+    for (shell, part) in [("bash", "complete "), ("zsh", "#compdef tsq"), ("fish", "complete -c tsq")] {
+        let script = run_ok(&["completions", shell]);
+        assert!(script.contains(part) && script.contains("explain"), "{shell}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Failure};
 
 /// Adds the line of the query that a message with `line:column: ` is about, and a caret under the column.
-pub(super) fn point_at(failure: Failure, query: &str) -> Failure {
+pub(crate) fn point_at(failure: Failure, query: &str) -> Failure {
     match failure {
         Failure::Message(Exit::Query, message) => {
             let shown = place(&message).and_then(|(line, column)| excerpt(query, line, column));

@@ -1,24 +1,44 @@
-//! `tsq query`.
+//! `tsq query`: what is asked, and how the answer is shown.
 
-mod caret;
-mod local;
-mod remote;
+pub(crate) mod caret;
+pub(crate) mod local;
+pub(crate) mod remote;
 
+use tsq::promql::CancelFlag;
 use tsq::{Clock, SystemClock};
 
 use crate::answer::Answer;
 use crate::args::{OutputFormat, Query};
 use crate::console::Console;
 use crate::failure::{Exit, Failure, Result};
-use crate::render::{plot, render};
+use crate::render::{plan, plot, render};
+use crate::store;
 
 /// When to evaluate, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(crate) enum When {
     /// Once.
     At(i64),
     /// At `start_ms`, `start_ms + step_ms`, ... up to `end_ms`.
     Over { start_ms: i64, end_ms: i64, step_ms: i64 },
+}
+
+/// What a query may cost and give, where that is not left to whoever evaluates it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub timeout_ms: Option<i64>,
+    pub lookback_ms: Option<i64>,
+    /// Series in the answer.
+    pub limit: Option<usize>,
+}
+
+/// A query to evaluate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub expr: &'a str,
+    pub when: When,
+    pub limits: Limits,
+    pub explain: bool,
 }
 
 /// Points of a range when no step is given.
@@ -32,29 +52,50 @@ const STEPS_MS: [i64; 17] = [
 
 /// Evaluates and shows.
 pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
+    if args.explain && !matches!(args.output, OutputFormat::Table | OutputFormat::Json) {
+        return Err(Failure::usage("--explain shows the plan as a table or, with -o json, as part of the answer"));
+    }
     let when = when(args, SystemClock::new().now_ms())?;
+    let limits = Limits { timeout_ms: args.timeout, lookback_ms: args.lookback, limit: args.limit };
+    let request = Request { expr: &args.expr, when, limits, explain: args.explain };
+    let cancel = CancelFlag::default();
     let json = match &args.origin.url {
-        Some(url) => remote::query(url, &args.expr, when),
-        None => local::query(&args.origin.data, &args.expr, when, console),
+        Some(url) => remote::query(url, &request, &cancel),
+        None => local::query(&store::read(&args.origin.data, console)?, &request, &cancel),
     };
-    let json = json.map_err(|failure| caret::point_at(failure, &args.expr))?;
+    show(&request, json, args.output, console)?;
+    Ok(Exit::Ok)
+}
+
+/// Shows an answer in JSON of the API, or says why there is none.
+pub(crate) fn show(
+    request: &Request<'_>,
+    json: Result<Vec<u8>>,
+    output: OutputFormat,
+    console: &mut Console,
+) -> Result<()> {
+    let at_place = |failure| caret::point_at(failure, request.expr);
+    let json = json.map_err(at_place)?;
     let answer = Answer::parse(&json).expect("it was written or checked as an answer");
-    answer.check().map_err(|failure| caret::point_at(failure, &args.expr))?;
+    answer.check().map_err(at_place)?;
     report_notes(&answer, console);
-    let span = match when {
+    if output == OutputFormat::Json {
+        console.out.write_all(&json)?;
+        console.out.write_all(b"\n")?;
+        return Ok(());
+    }
+    if request.explain {
+        return plan::write(answer.explain()?, console);
+    }
+    let span = match request.when {
         When::At(_) => None,
         When::Over { start_ms, end_ms, step_ms } => Some(plot::Span { start_ms, end_ms, step_ms }),
     };
-    if args.output == OutputFormat::Json {
-        console.out.write_all(&json)?;
-        console.out.write_all(b"\n")?;
-    } else {
-        let shown = render(&answer, args.output, span, console)?;
-        if !shown && args.output == OutputFormat::Table && console.terminal {
-            console.say("no data: nothing matches at this time (--time and --last choose another)");
-        }
+    let shown = render(&answer, output, span, console)?;
+    if !shown && output == OutputFormat::Table && console.terminal {
+        console.say("no data: nothing matches at this time");
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn report_notes(answer: &Answer<'_>, console: &mut Console) {
@@ -84,7 +125,7 @@ fn when(args: &Query, now_ms: i64) -> Result<When> {
 }
 
 /// A readable step that gives about [`POINTS`] points. Tables get a tenth of them, for people to read.
-fn default_step(range_ms: i64, output: OutputFormat) -> i64 {
+pub(crate) fn default_step(range_ms: i64, output: OutputFormat) -> i64 {
     let points = if output == OutputFormat::Table { POINTS / 10 } else { POINTS };
     let wanted = range_ms / points;
     STEPS_MS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted)

@@ -2,6 +2,7 @@
 
 mod common;
 mod csv;
+pub(crate) mod plan;
 pub(crate) mod plot;
 mod table;
 
@@ -38,7 +39,7 @@ pub(crate) fn render(
 fn draw(shown: &Shown, span: Option<plot::Span>, console: &mut Console) -> Result<()> {
     let screen = plot::Screen { width: console.width, height: console.height, colour: console.colour };
     let text = match shown {
-        Shown::Matrix(lines) => plot::chart(lines, span, screen),
+        Shown::Matrix(lines) => plot::heatmaps(lines, span, screen).unwrap_or_else(|| plot::chart(lines, span, screen)),
         Shown::Vector(rows) => plot::bars(rows, screen),
         Shown::Scalar(time_ms, value) => {
             let row = Row { labels: tsq::Labels::empty(), time_ms: *time_ms, point: Point::Float(*value) };
@@ -53,7 +54,7 @@ fn draw(shown: &Shown, span: Option<plot::Span>, console: &mut Console) -> Resul
 fn show_point(point: &Point) -> String {
     match point {
         Point::Float(value) => tsq::promql::format_value(*value),
-        Point::Histogram { count, sum } => {
+        Point::Histogram { count, sum, .. } => {
             format!("count={} sum={}", tsq::promql::format_value(*count), tsq::promql::format_value(*sum))
         }
     }

@@ -1,4 +1,4 @@
-//! Charts for the terminal: lines in braille dots over time, bars for an instant.
+//! Charts for the terminal: lines in braille dots over time, heatmaps of histograms, bars for an instant.
 //!
 //! A chart hides nothing quietly: a gap in the data is a gap in the line, infinities are arrows at the edge they go to,
 //! and what is left out (NaN, histograms, series beyond the first few) is said below the chart.
@@ -6,6 +6,7 @@
 mod axis;
 mod bars;
 mod canvas;
+mod heatmap;
 
 use crate::answer::{Line, Point};
 use crate::render::common::Common;
@@ -14,6 +15,7 @@ use axis::{TimeAxis, ValueAxis};
 use canvas::Canvas;
 
 pub(crate) use bars::bars;
+pub(crate) use heatmap::heatmaps;
 
 /// Room for a chart.
 #[derive(Clone, Copy, Debug)]

@@ -88,13 +88,13 @@ fn evaluate(
     Ok(answer)
 }
 
-/// The JSON that the API answers a query with: `{"status":"success","data":{"resultType":..,"result":..}}`, and the
-/// notes if there are any.
-pub fn query_json(found: promql::Answer) -> Vec<u8> {
+/// The JSON that the API answers a query with: `{"status":"success","data":{"resultType":..,"result":..}}`, with at most
+/// `limit` series, and the notes if there are any.
+pub fn query_json(found: promql::Answer, limit: Option<usize>) -> Vec<u8> {
     let mut answer = Answer::new();
     answer.warnings = found.warnings;
     answer.infos = found.infos;
-    write_value(&mut answer, found.value, None, None, found.explain.as_ref());
+    write_value(&mut answer, found.value, limit, None, found.explain.as_ref());
     answer.finish()
 }
 

@@ -3,7 +3,7 @@ use crate::answer::Row;
 use tsq::Labels;
 
 /// Compares with a file in `tests/snapshots`; `UPDATE=1` rewrites it.
-fn check(name: &str, got: &str) {
+pub(super) fn check(name: &str, got: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -13,9 +13,9 @@ fn check(name: &str, got: &str) {
     assert_eq!(got, want, "{name}: run with UPDATE=1 and look at the diff");
 }
 
-const START: i64 = 1_795_551_300_000;
+pub(super) const START: i64 = 1_795_551_300_000;
 
-const PLAIN: Screen = Screen { width: 80, height: 20, colour: false };
+pub(super) const PLAIN: Screen = Screen { width: 80, height: 20, colour: false };
 
 fn line(name: &str, values: impl IntoIterator<Item = (i64, f64)>) -> Line {
     let labels = Labels::from_pairs([("__name__", "train_loss"), ("run", name)]).unwrap();
@@ -23,7 +23,7 @@ fn line(name: &str, values: impl IntoIterator<Item = (i64, f64)>) -> Line {
     Line { labels, points }
 }
 
-fn span(steps: i64) -> Option<Span> {
+pub(super) fn span(steps: i64) -> Option<Span> {
     Some(Span { start_ms: START, end_ms: START + steps * 15_000, step_ms: 15_000 })
 }
 
