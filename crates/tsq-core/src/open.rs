@@ -166,7 +166,11 @@ impl Parts {
     fn open_tombstones(&self, manifest: &mut Manifest, missing: &mut Vec<Missing>) -> Result<Tombstones> {
         let Some(wanted) = manifest.tombstones else { return Ok(Tombstones::default()) };
         let wrong = match tombstones::read(&*self.disk, &self.dir, manifest.db_id, wanted.number) {
-            Ok((tombstones, found)) if found == wanted => return Ok(tombstones),
+            Ok((tombstones, found)) if found == wanted => {
+                let is_listed = |id: BlockId| manifest.blocks.iter().any(|block| block.id == id);
+                let gone: Vec<BlockId> = tombstones.iter().map(|(id, _)| id).filter(|id| !is_listed(*id)).collect();
+                return Ok(tombstones.without(&gone).unwrap_or(tombstones));
+            }
             Ok(_) => "it is not the file that the manifest refers to".to_owned(),
             Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
             Err(error) => error.to_string(),
