@@ -506,7 +506,7 @@ fn queries_are_explained() {
     std::fs::write(path("in.csv"), format!("time_ms,value,__name__,gpu\n{rows}")).unwrap();
     run_ok(&["import", "-d", &path("d"), &path("in.csv")]);
     let query =
-        ["query", "-d", &path("d"), "sum(rate(steps_total[5m]))", "--start", "0", "--end", "8985", "--step", "60"];
+        ["query", "-d", &path("d"), "sum(rate(steps_total[5m]))", "--start", "45", "--end", "8985", "--step", "60"];
     let plan = run_ok(&[&query[..], &["--explain"]].concat());
     let lines: Vec<_> = plan.lines().collect();
     assert!(lines[1].starts_with("sum ") && lines[2].starts_with("└─ rate ") && lines.len() == 5, "{plan}");
