@@ -140,6 +140,13 @@ const EXPLANATIONS: &[Explanation] = &[
         unless: NEVER,
     },
     Explanation {
+        reason: "docs/promql.md: sums of native histograms with other schemas and zero thresholds",
+        kinds: &[Kind::Values],
+        query: "sum|avg",
+        text: r"histograms?\[.*buckets",
+        unless: NEVER,
+    },
+    Explanation {
         reason: "docs/promql.md: order of instant vectors",
         kinds: &[Kind::Labels, Kind::Values],
         query: "limitk",
