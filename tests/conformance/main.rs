@@ -49,6 +49,16 @@ fn our_scripts_pass() {
 }
 
 #[test]
+fn answers_do_not_depend_on_the_number_of_threads() {
+    for file in scripts_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")) {
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let commands = script::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let differing = run::differing_answers(&commands);
+        assert!(differing.is_empty(), "{}:\n{}", file_name(&file), differing.join("\n"));
+    }
+}
+
+#[test]
 fn other_scripts_are_scored() {
     let Some(directories) = std::env::var_os("TSQ_CONFORMANCE_DIR") else { return };
     let show = std::env::var_os("TSQ_CONFORMANCE_SHOW").is_some();

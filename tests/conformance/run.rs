@@ -1,8 +1,12 @@
 //! Running scripts against the engine, in memory.
 
+use std::time::Duration;
+
 use regex::Regex;
 use tsq_core::{Db, Histogram, Kind, Options, stale_nan};
-use tsq_promql::{Answer, Engine, MatrixSeries, QueryErrorKind, QueryOptions, SampleValue, Value, VectorElement};
+use tsq_promql::{
+    Answer, Engine, EngineOptions, MatrixSeries, QueryErrorKind, QueryOptions, SampleValue, Value, VectorElement,
+};
 
 use crate::compare::{self, Compared};
 use crate::script::{Command, Eval, Loaded, Text};
@@ -118,6 +122,38 @@ fn check(db: &Db, eval: &Eval, soft: &mut Vec<String>) -> Compared {
         as_range(eval, &answer).map_err(|error| format!("as range query: {error}"))?;
     }
     Ok(())
+}
+
+/// Runs all commands of a script and evaluates each query with several numbers of threads, every batch of series being
+/// split among them. What differs from a single thread.
+pub(crate) fn differing_answers(commands: &[Command]) -> Vec<String> {
+    let engines = [1, 2, 5].map(|threads| {
+        Engine::new(EngineOptions { threads, parallel_from: Duration::ZERO, ..EngineOptions::default() })
+    });
+    let mut store = Store::new();
+    let mut differing = Vec::new();
+    for command in commands {
+        match command {
+            Command::Clear => store = Store::new(),
+            Command::Load(series) => store.load(series),
+            Command::Eval(eval) => {
+                let snapshot = store.db.snapshot().expect("it is open");
+                let (start, end) = (eval.start_ms - 60_000, eval.end_ms + 60_000);
+                let answers = engines.each_ref().map(|engine| {
+                    let options = QueryOptions::default();
+                    let instant = engine.instant(&snapshot, &eval.expr, eval.end_ms, &options);
+                    let range = engine.range(&snapshot, &eval.expr, start, end, eval.step_ms.max(15_000), &options);
+                    [instant, range].map(|answer| {
+                        answer.map(|answer| format!("{:?}", (answer.value, answer.warnings, answer.infos)))
+                    })
+                });
+                if answers.iter().any(|answer| *answer != answers[0]) {
+                    differing.push(format!("line {}: {}\n    {answers:?}", eval.line, eval.expr));
+                }
+            }
+        }
+    }
+    differing
 }
 
 /// The middle step of a range query around the time must be the same.

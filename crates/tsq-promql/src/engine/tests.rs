@@ -260,6 +260,65 @@ fn aggregation_needs_memory_of_its_groups_only() {
     assert!(peak("sum(requests_total)") < 2 * peak("requests_total"));
 }
 
+/// 500 classic histograms of 8 buckets, with labels in front of `le` and behind it.
+fn classic_histograms() -> Snapshot {
+    let (_directory, db) = empty();
+    let mut batch = db.batch();
+    for instance in 0..500 {
+        let instance = format!("instance-{instance}");
+        for le in ["0.1", "0.2", "0.5", "1", "2", "5", "10", "+Inf"] {
+            let labels = [("__name__", "seconds_bucket"), ("instance", instance.as_str()), ("le", le), ("path", "/")];
+            batch.series(Kind::Float, &Labels::from_pairs(labels).unwrap());
+            (0..10).for_each(|at| batch.float(at * 60_000, (at * 8) as f64));
+        }
+    }
+    db.append(&batch).unwrap();
+    db.snapshot().unwrap()
+}
+
+#[test]
+fn what_chooses_or_groups_series_holds_no_more_than_it_needs() {
+    let engine = Engine::new(EngineOptions { query_bytes: 1 << 20, ..options() });
+    let source = classic_histograms();
+    let run = |text: &str| engine.range(&source, text, 60_000, 540_000, 2_000, &QueryOptions::default());
+    // 4,000 series of 241 steps take 8 MiB.
+    assert_eq!(error_of(run("seconds_bucket")).0, QueryErrorKind::Execution);
+    assert_eq!(error_of(run("quantile(0.5, seconds_bucket)")).0, QueryErrorKind::Execution);
+    for (text, series) in [
+        ("topk(3, seconds_bucket)", 3),
+        ("count(bottomk by (path) (3, seconds_bucket))", 1),
+        ("limitk(3, seconds_bucket)", 3),
+        ("count(limit_ratio(0.5, seconds_bucket))", 1),
+        ("sum by (le) (rate(seconds_bucket[5m]))", 8),
+        ("count(histogram_quantile(0.9, rate(seconds_bucket[5m])))", 1),
+    ] {
+        let answer = run(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        let Value::Matrix(found) = answer.value else { panic!("a range query gives a matrix") };
+        assert_eq!(found.len(), series, "{text}");
+    }
+}
+
+#[test]
+fn histograms_are_complete_whichever_labels_surround_le() {
+    let (_directory, db) = empty();
+    let mut batch = db.batch();
+    // In label order, `{a="1"}` with and without `b` come before and behind those that have both.
+    for labels in [&[("a", "1")][..], &[("a", "1"), ("b", "1")], &[("a", "1"), ("z", "1")], &[("z", "1")], &[]] {
+        for (le, count) in [("1", 1.0), ("2", 3.0), ("+Inf", 4.0)] {
+            let pairs = labels.iter().copied().chain([("__name__", "h"), ("le", le)]);
+            batch.series(Kind::Float, &Labels::from_pairs(pairs).unwrap());
+            batch.float(0, count);
+        }
+    }
+    db.append(&batch).unwrap();
+    let source = db.snapshot().unwrap();
+    let engine = Engine::new(options());
+    let answer = engine.instant(&source, "histogram_quantile(0.5, h)", 0, &QueryOptions::default()).unwrap();
+    let Value::Vector(elements) = answer.value else { panic!("it is a vector") };
+    assert_eq!(elements.len(), 5);
+    assert!(elements.iter().all(|element| element.value == SampleValue::Float(1.5)), "{elements:?}");
+}
+
 /// One series whose windows hold ten billion points all in all: a client that left held a worker for two minutes.
 #[test]
 fn a_single_series_with_long_windows_stops_in_time() {

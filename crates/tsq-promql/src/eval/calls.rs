@@ -17,7 +17,7 @@ use super::matching::TYPE_LABEL;
 use super::operator::{BoxOperator, Column, Map, Operator, once};
 use super::plan::{PlannedRange, Planner, inside_parens};
 use super::row::{Batch, Row, Sample};
-use super::select::{ComputeAll, RangeCall};
+use super::select::{ComputeAll, RangeCall, RangeInput};
 
 /// Most scalar arguments beside a range.
 const ARGS_MAX: usize = 4;
@@ -74,10 +74,16 @@ fn over_range<'q>(
     planner: Planner<'q>,
     call: Call<'q>,
     function: &'static WindowFunction,
-    range: PlannedRange<'q>,
+    mut range: PlannedRange<'q>,
     columns: Vec<Column<'q>>,
 ) -> Result<BoxOperator<'q>> {
     let kernel = kernel_for(function, range.extended)?;
+    // Found once a series, resets of histograms need not be looked for in each window.
+    if let (RangeInput::Selector(selection), "rate" | "increase" | "irate" | "resets", None) =
+        (&mut range.input, function.name, range.extended)
+    {
+        selection.finds_resets = true;
+    }
     let smooths = function.name == "double_exponential_smoothing";
     let wrong_factors = Arc::new(OnceLock::new());
     let found = Arc::clone(&wrong_factors);
@@ -87,7 +93,9 @@ fn over_range<'q>(
         let columns = columns.clone();
         Box::new(move |points, frames, notes, out| {
             let arg = |step| columns.first().map_or(f64::NAN, |column| column.at(step));
-            sweep(&Sweep { times: &points.times, values: &points.values, frames, arg: &arg }, notes, out);
+            let is_stopped = || planner.query.check().is_err();
+            let (times, values) = (&points.times, &points.values);
+            sweep(&Sweep { times, values, frames, arg: &arg, is_stopped: &is_stopped }, notes, out);
         })
     });
     let compute = move |step: usize, window: &Window<'_>, notes: &mut Notes| {

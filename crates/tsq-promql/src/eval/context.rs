@@ -16,6 +16,7 @@ use crate::ast::TextRange;
 use crate::engine::CancelFlag;
 use crate::error::position;
 use crate::kernels::{Note, Notes, Severity};
+use crate::regex::PatternBudget;
 
 /// Result of evaluating.
 pub(crate) type Result<T, E = QueryError> = std::result::Result<T, E>;
@@ -43,6 +44,9 @@ pub(crate) struct Query<'q> {
     pub deadline: Option<Instant>,
     pub cancel: CancelFlag,
     pub threads: usize,
+    pub parallel_from: Duration,
+    /// What patterns with captures may still take.
+    pub patterns: Mutex<PatternBudget>,
     pub annotations: Annotations,
     pub counters: Counters,
     /// Watches the parts of the plan, if the query is to be explained.

@@ -1,5 +1,8 @@
 //! Functions that change labels: `label_replace` and `label_join`.
 
+use std::sync::PoisonError;
+
+use hashbrown::HashMap;
 use tsq_core::Labels;
 
 use crate::regex::compile_captures;
@@ -7,6 +10,7 @@ use crate::regex::compile_captures;
 use super::calls::Call;
 use super::context::{Result, execution};
 use super::matching::{Assembler, with_label};
+use super::memory::Charge;
 use super::operator::{BoxOperator, once};
 use super::plan::Planner;
 
@@ -14,16 +18,46 @@ use super::plan::Planner;
 pub(crate) fn label_replace<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<BoxOperator<'q>> {
     let text = |at: usize| planner.string(&call.args[at]);
     let (target, replacement, source, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
-    let pattern = compile_captures(pattern)
-        .map_err(|_| execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+    let compiled = {
+        let mut budget = planner.query.patterns.lock().unwrap_or_else(PoisonError::into_inner);
+        compile_captures(pattern, &mut budget)
+            .map_err(|_| execution(format!("invalid regular expression in label_replace(): {pattern}")))?
+    };
     if target.is_empty() {
         return Err(execution(format!("invalid destination label name in label_replace(): {target}")));
     }
-    relabeled(planner, call, target, move |labels| {
-        let value = labels.get(source).unwrap_or("");
-        let captures = pattern.captures(value)?;
-        Some(expand(replacement, &captures))
-    })
+    let charge = planner.query.memory.charge(0)?;
+    let mut replacements = Replacements { pattern: compiled, replacement, known: HashMap::new(), charge };
+    relabeled(planner, call, target, move |labels| replacements.of(labels.get(source).unwrap_or("")))
+}
+
+/// Bytes of replacements that one `label_replace` remembers.
+const KNOWN_BYTES_MAX: u64 = 1 << 20;
+
+/// What a pattern makes of values. Each distinct value is matched once, as long as there are not too many.
+struct Replacements<'q> {
+    pattern: regex::Regex,
+    replacement: &'q str,
+    /// By value; `None` for those that do not match.
+    known: HashMap<String, Option<String>>,
+    charge: Charge<'q>,
+}
+
+impl Replacements<'_> {
+    fn of(&mut self, value: &str) -> Result<Option<String>> {
+        if let Some(known) = self.known.get(value) {
+            return Ok(known.clone());
+        }
+        let made = self.pattern.captures(value).map(|captures| expand(self.replacement, &captures));
+        if self.charge.bytes() > KNOWN_BYTES_MAX {
+            self.known = HashMap::new();
+            self.charge.resize(0)?;
+        }
+        let text = value.len() + made.as_ref().map_or(0, String::len);
+        self.charge.grow(text + 2 * size_of::<(String, Option<String>)>())?;
+        self.known.insert(value.to_owned(), made.clone());
+        Ok(made)
+    }
 }
 
 /// `label_join(v, target, separator, source...)`
@@ -39,7 +73,7 @@ pub(crate) fn label_join<'q>(planner: Planner<'q>, call: Call<'q>) -> Result<Box
     }
     relabeled(planner, call, target, move |labels| {
         let values: Vec<&str> = sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
-        Some(values.join(separator))
+        Ok(Some(values.join(separator)))
     })
 }
 
@@ -48,14 +82,14 @@ fn relabeled<'q>(
     planner: Planner<'q>,
     call: Call<'q>,
     target: &'q str,
-    value: impl Fn(&Labels) -> Option<String> + 'q,
+    mut value: impl FnMut(&Labels) -> Result<Option<String>> + 'q,
 ) -> Result<BoxOperator<'q>> {
     let mut input = planner.vector(&call.args[0], call.grid)?;
     Ok(once(planner.query, move || {
         let mut rows = Assembler::new(planner.query, call.grid.count)?;
         while let Some(batch) = input.next()? {
             for mut row in batch.rows {
-                if let Some(value) = value(&row.labels) {
+                if let Some(value) = value(&row.labels)? {
                     row.labels = with_label(&row.labels, target, &value);
                     if target == tsq_core::METRIC_NAME {
                         row.drop_name = false;

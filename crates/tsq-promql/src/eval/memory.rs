@@ -41,6 +41,11 @@ impl Memory {
         Self { limit, used: AtomicU64::new(0), peak: AtomicU64::new(0), pool }
     }
 
+    /// Bytes the query may hold.
+    pub(crate) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// Most bytes held at once.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
@@ -109,6 +114,11 @@ impl<'q> Charge<'q> {
         self.memory.take(bytes as u64)?;
         self.bytes += bytes as u64;
         Ok(())
+    }
+
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Gives some of the bytes back.

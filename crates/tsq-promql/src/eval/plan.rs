@@ -14,6 +14,7 @@ use crate::ast::{
 };
 use crate::functions::{Evaluate, function};
 use crate::kernels::{self, extended_floats};
+use crate::signatures::ValueType;
 
 use super::aggregate;
 use super::binary;
@@ -96,6 +97,29 @@ fn is_invariant(expr: &Expr) -> bool {
         Node::Call { function: name, args } => {
             function(name).is_some_and(|function| !function.uses_time) && args.iter().all(is_invariant)
         }
+    }
+}
+
+/// Whether the series of an expression come in label order: those of selectors do, and functions that look at one
+/// series at a time leave them so.
+pub(crate) fn in_label_order(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Selector(_) | Node::Matrix { .. } => true,
+        Node::Subquery(subquery) => in_label_order(&subquery.expr),
+        Node::Paren(inner) => in_label_order(inner),
+        Node::Unary { expr, .. } => in_label_order(expr),
+        Node::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
+            (ValueType::Vector, ValueType::Scalar) => in_label_order(&binary.left),
+            (ValueType::Scalar, ValueType::Vector) => in_label_order(&binary.right),
+            _ => false,
+        },
+        Node::Call { function: name, args } => match function(name).map(|function| function.evaluate) {
+            Some(Evaluate::OverRange(_) | Evaluate::Float(_) | Evaluate::Calendar(_) | Evaluate::Histogram(_)) => {
+                args.iter().filter(|arg| arg.value_type() != ValueType::Scalar).all(in_label_order)
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 

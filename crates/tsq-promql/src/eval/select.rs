@@ -20,6 +20,9 @@ use crate::kernels::{Frame, Notes, Out, Window};
 /// Samples in windows after which a long series asks whether the query is to stop.
 const CHECK_AFTER: usize = 1 << 20;
 
+/// Samples of a series that may take long enough to ask whether the query is to stop.
+const LONG: usize = 1024;
+
 /// The series that match, a batch at a time.
 pub(crate) struct Selection<'q> {
     query: &'q Query<'q>,
@@ -340,6 +343,9 @@ impl<'q> Operator<'q> for RangeCall<'q> {
                 Some(compute_all) if points.has_floats_only() => {
                     windows.frames(points, &mut scratch.frames);
                     compute_all(points, &scratch.frames, &mut notes, row.column_mut());
+                    if points.len() > LONG {
+                        query.check()?;
+                    }
                     !row.is_empty()
                 }
                 _ => windows.each(points, compute.as_ref(), &mut row, &mut notes)?,

@@ -13,8 +13,11 @@ use super::row::Row;
 use super::samples::{Points, Reader};
 use crate::kernels::Frame;
 
-/// Series that a thread takes at once.
+/// Most series that a thread takes at once.
 const PART: usize = 32;
+
+/// Parts of a batch for each thread, so that none waits long for another.
+const PARTS_A_THREAD: usize = 4;
 
 /// Series of the first batch, of which nothing is known.
 const FIRST: usize = 64;
@@ -28,11 +31,12 @@ const LEAST: usize = 8;
 /// Time that a batch should take a thread.
 const BATCH_TIME: Duration = Duration::from_millis(2);
 
-/// Work that is worth starting a thread for.
-const PARALLEL_FROM: Duration = Duration::from_micros(400);
-
-/// Bytes of rows and series in a batch.
+/// Bytes of rows and series in a batch, and the share of a query's memory that they may take.
 const BATCH_BYTES: usize = 2 << 20;
+const BATCH_SHARE: usize = 16;
+
+/// Bytes of a row beside its values, roughly.
+const ROW_OVERHEAD: usize = 256;
 
 /// What a thread keeps from one series to the next.
 pub(crate) struct Worker<'q> {
@@ -89,7 +93,9 @@ pub(crate) struct Workers<'q> {
     workers: Vec<Worker<'q>>,
     /// Time that one series takes a thread.
     cost: Duration,
-    /// Bytes of one series and its row.
+    /// Bytes of a row of floats.
+    row_bytes: usize,
+    /// Bytes of one series and its row, as the last batch had them.
     bytes: usize,
 }
 
@@ -106,17 +112,13 @@ pub(crate) struct Done<T> {
 impl<'q> Workers<'q> {
     /// Rows have `steps` steps.
     pub(crate) fn new(query: &'q Query<'q>, steps: usize) -> Self {
-        Self {
-            query,
-            workers: Vec::new(),
-            cost: Duration::ZERO,
-            bytes: steps.saturating_mul(size_of::<f64>()).saturating_add(128),
-        }
+        let row_bytes = steps.saturating_mul(size_of::<f64>()).saturating_add(ROW_OVERHEAD);
+        Self { query, workers: Vec::new(), cost: Duration::ZERO, row_bytes, bytes: row_bytes }
     }
 
     /// How many series the next batch should have.
     pub(crate) fn batch(&self) -> usize {
-        let by_bytes = BATCH_BYTES / self.bytes;
+        let by_bytes = BATCH_BYTES.min(self.query.memory.limit() / BATCH_SHARE) / self.bytes;
         let by_time = match self.cost.as_nanos() {
             0 => FIRST,
             cost => (BATCH_TIME.as_nanos() / cost) as usize * self.query.threads.max(1),
@@ -132,7 +134,8 @@ impl<'q> Workers<'q> {
         fetch: impl FnOnce() -> T,
     ) -> Result<Done<T>> {
         let work = self.cost * series.len() as u32;
-        let threads = if work < PARALLEL_FROM { 1 } else { self.query.threads.clamp(1, series.len().div_ceil(PART)) };
+        let threads =
+            if work < self.query.parallel_from { 1 } else { self.query.threads.clamp(1, series.len().max(1)) };
         while self.workers.len() < threads {
             self.workers.push(Worker::new(self.query)?);
         }
@@ -141,7 +144,7 @@ impl<'q> Workers<'q> {
             let rows = read_part(&mut self.workers[0], series, read);
             (rows, begin.elapsed(), fetch())
         } else {
-            let parts = Parts::new(series, read);
+            let parts = Parts::new(series, threads, read);
             let (busy, fetched) = std::thread::scope(|scope| {
                 let (here, others) = self.workers[..threads].split_first_mut().expect("there are several");
                 let others: Vec<_> = others.iter_mut().map(|worker| scope.spawn(|| parts.work(worker))).collect();
@@ -156,8 +159,8 @@ impl<'q> Workers<'q> {
         };
         self.cost = elapsed / series.len().max(1) as u32;
         let held: usize = series.iter().map(Series::memory).sum();
-        let row_bytes = rows.as_ref().ok().and_then(|rows| rows.first()).map_or(0, Row::bytes);
-        self.bytes = 1 + held / series.len().max(1) + row_bytes.max(self.bytes.min(128));
+        let row = rows.iter().flatten().map(Row::bytes).max().unwrap_or(0);
+        self.bytes = row.max(self.row_bytes) + held / series.len().max(1);
         Ok(Done { rows: rows?, threads, fetched })
     }
 }
@@ -173,15 +176,17 @@ fn read_part(worker: &mut Worker<'_>, series: &[Series], read: ReadRow<'_>) -> R
 /// A batch in parts that threads take one after another.
 struct Parts<'r> {
     series: &'r [Series],
+    size: usize,
     read: ReadRow<'r>,
     next: AtomicUsize,
     done: Vec<Mutex<Option<Result<Vec<Row>>>>>,
 }
 
 impl<'r> Parts<'r> {
-    fn new(series: &'r [Series], read: ReadRow<'r>) -> Self {
-        let done = (0..series.len().div_ceil(PART)).map(|_| Mutex::default()).collect();
-        Self { series, read, next: AtomicUsize::new(0), done }
+    fn new(series: &'r [Series], threads: usize, read: ReadRow<'r>) -> Self {
+        let size = series.len().div_ceil(threads * PARTS_A_THREAD).clamp(1, PART);
+        let done = (0..series.len().div_ceil(size)).map(|_| Mutex::default()).collect();
+        Self { series, size, read, next: AtomicUsize::new(0), done }
     }
 
     /// Reads parts until none is left; how long it took.
@@ -190,8 +195,8 @@ impl<'r> Parts<'r> {
         loop {
             let part = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(done) = self.done.get(part) else { return begin.elapsed() };
-            let end = self.series.len().min((part + 1) * PART);
-            let rows = read_part(worker, &self.series[part * PART..end], self.read);
+            let end = self.series.len().min((part + 1) * self.size);
+            let rows = read_part(worker, &self.series[part * self.size..end], self.read);
             *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
         }
     }

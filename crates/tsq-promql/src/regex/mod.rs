@@ -94,12 +94,12 @@ impl PatternBudget {
 }
 
 /// Compiles a pattern for its capture groups, which are numbered and named as in Go; of several groups with one name only
-/// the first has it. Matches whole values.
+/// the first has it. Matches whole values. The memory is charged to a budget.
 ///
 /// # Errors
 /// As [`compile_pattern`].
-pub(crate) fn compile_captures(source: &str) -> Result<regex::Regex, String> {
-    engine(source, &parsed(source)?, &mut PatternBudget::default())
+pub(crate) fn compile_captures(source: &str, budget: &mut PatternBudget) -> Result<regex::Regex, String> {
+    engine(source, &parsed(source)?, budget)
 }
 
 fn parsed(source: &str) -> Result<parse::Node, String> {

@@ -42,16 +42,11 @@ fn times(sweep: &Sweep<'_>, is_better: fn(f64, f64) -> bool, out: &mut [f64]) {
         best(sweep, is_better, |step, at| out[step] = sweep.times[at] as f64 / 1000.0);
         return;
     }
-    for (step, frame) in sweep.filled() {
-        let times = &sweep.times[frame.first..frame.end];
-        out[step] = time_of_extreme(times, sweep.values_of(frame), is_better);
-    }
+    sweep.one_by_one(|step, times, values| out[step] = time_of_extreme(times, values, is_better));
 }
 
 fn fold(sweep: &Sweep<'_>, better_of: fn(f64, f64) -> f64, out: &mut [f64]) {
-    for (step, frame) in sweep.filled() {
-        out[step] = sweep.values_of(frame).iter().copied().fold(f64::NAN, better_of);
-    }
+    sweep.one_by_one(|step, _, values| out[step] = values.iter().copied().fold(f64::NAN, better_of));
 }
 
 /// Calls `found` with the index of the best number of each window; of the last sample if there is no number.

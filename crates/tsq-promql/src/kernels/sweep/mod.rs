@@ -53,7 +53,12 @@ pub(crate) struct Sweep<'a> {
     pub frames: &'a [Frame],
     /// The scalar argument of the function at a step.
     pub arg: &'a dyn Fn(usize) -> f64,
+    /// Whether the query is to stop: further results are of no use then.
+    pub is_stopped: &'a dyn Fn() -> bool,
 }
+
+/// Samples in windows after which a sweep asks whether to stop.
+const CHECK_AFTER: usize = 1 << 20;
 
 /// Computes a function for each window. Writes to `out`, which has an element a step, where there is a result.
 pub(crate) type SweepKernel = fn(&Sweep<'_>, &mut Notes, out: &mut [f64]);
@@ -66,6 +71,21 @@ impl<'a> Sweep<'a> {
 
     fn values_of(&self, frame: &Frame) -> &'a [f64] {
         &self.values[frame.first..frame.end]
+    }
+
+    /// Looks at each window that holds samples by itself: calls `look` with its step, times and values.
+    fn one_by_one(&self, mut look: impl FnMut(usize, &[i64], &[f64])) {
+        let mut looked_at = 0;
+        for (step, frame) in self.filled() {
+            looked_at += frame.len();
+            if looked_at > CHECK_AFTER {
+                looked_at = 0;
+                if (self.is_stopped)() {
+                    return;
+                }
+            }
+            look(step, &self.times[frame.first..frame.end], self.values_of(frame));
+        }
     }
 
     /// Whether the windows together hold more than `factor` times the samples that they touch.

@@ -10,39 +10,35 @@ const OVERLAP_MIN: usize = 8;
 
 /// `quantile_over_time`
 pub(crate) fn quantile(sweep: &Sweep<'_>, notes: &mut Notes, out: &mut [f64]) {
-    let mut window = sweep.overlaps(OVERLAP_MIN).then(|| Ranked::new(sweep.values));
-    let mut copy = Vec::new();
-    for (step, frame) in sweep.filled() {
-        let phi = (sweep.arg)(step);
-        if !(0.0..=1.0).contains(&phi) {
-            notes.add(Note::InvalidQuantile(phi));
+    let invalid = sweep.filled().map(|(step, _)| (sweep.arg)(step)).filter(|phi| !(0.0..=1.0).contains(phi));
+    invalid.for_each(|phi| notes.add(Note::InvalidQuantile(phi)));
+    if sweep.overlaps(OVERLAP_MIN) {
+        let mut window = Ranked::new(sweep.values);
+        for (step, frame) in sweep.filled() {
+            window.slide(frame.first, frame.end);
+            out[step] = window.quantile((sweep.arg)(step));
         }
-        out[step] = match &mut window {
-            Some(window) => {
-                window.slide(frame.first, frame.end);
-                window.quantile(phi)
-            }
-            None => {
-                copy.clear();
-                copy.extend_from_slice(sweep.values_of(frame));
-                aggregate::quantile(phi, &mut copy)
-            }
-        };
+        return;
     }
+    let mut copy = Vec::new();
+    sweep.one_by_one(|step, _, values| {
+        copy.clear();
+        copy.extend_from_slice(values);
+        out[step] = aggregate::quantile((sweep.arg)(step), &mut copy);
+    });
 }
 
 /// `mad_over_time`
 pub(crate) fn mad(sweep: &Sweep<'_>, _: &mut Notes, out: &mut [f64]) {
     // The distance between two infinities is no number, which only the plain way puts where it belongs.
-    let slides = sweep.overlaps(OVERLAP_MIN) && !sweep.values.iter().any(|value| value.is_infinite());
-    let mut window = slides.then(|| Ranked::new(sweep.values));
-    let mut nans = sweep.values.iter().enumerate().filter(|(_, value)| value.is_nan()).map(|(at, _)| at).peekable();
+    if !sweep.overlaps(OVERLAP_MIN) || sweep.values.iter().any(|value| value.is_infinite()) {
+        sweep.one_by_one(|step, _, values| out[step] = median_distance(values));
+        return;
+    }
+    let mut window = Ranked::new(sweep.values);
+    let mut nans = (0..sweep.values.len()).filter(|&at| sweep.values[at].is_nan()).peekable();
     for (step, frame) in sweep.filled() {
         while nans.next_if(|&at| at < frame.first).is_some() {}
-        let Some(window) = &mut window else {
-            out[step] = median_distance(sweep.values_of(frame));
-            continue;
-        };
         window.slide(frame.first, frame.end);
         let has_nan = nans.peek().is_some_and(|&at| at < frame.end);
         out[step] = if has_nan { f64::NAN } else { window.median_distance() };

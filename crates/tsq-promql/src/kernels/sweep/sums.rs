@@ -24,9 +24,7 @@ pub(crate) fn sum(sweep: &Sweep<'_>, _: &mut Notes, out: &mut [f64]) {
         totals(sweep, |step, _, total: Kahan| out[step] = total.value());
         return;
     }
-    for (step, frame) in sweep.filled() {
-        out[step] = sweep.values_of(frame).iter().copied().collect::<Kahan>().value();
-    }
+    sweep.one_by_one(|step, _, values| out[step] = values.iter().copied().collect::<Kahan>().value());
 }
 
 /// `avg_over_time`
@@ -38,11 +36,11 @@ pub(crate) fn avg(sweep: &Sweep<'_>, _: &mut Notes, out: &mut [f64]) {
         });
         return;
     }
-    for (step, frame) in sweep.filled() {
+    sweep.one_by_one(|step, _, values| {
         let mut mean = FloatMean::default();
-        sweep.values_of(frame).iter().for_each(|&value| mean.add(value));
+        values.iter().for_each(|&value| mean.add(value));
         out[step] = mean.finish();
-    }
+    });
 }
 
 /// `stddev_over_time`
@@ -60,9 +58,7 @@ fn variances(sweep: &Sweep<'_>, mut found: impl FnMut(usize, f64)) {
         totals(sweep, |step, _, total: Moments| found(step, total.variance()));
         return;
     }
-    for (step, frame) in sweep.filled() {
-        found(step, aggregate::variance(sweep.values_of(frame)));
-    }
+    sweep.one_by_one(|step, _, values| found(step, aggregate::variance(values)));
 }
 
 /// Whether sums over overlapping windows are worth keeping, and the order of terms does not matter to them.

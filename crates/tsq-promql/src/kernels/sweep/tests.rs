@@ -80,7 +80,8 @@ fn both(name: &str, case: &Case) -> (Vec<f64>, Vec<f64>) {
         });
     let plain = plain.collect();
     let mut out = vec![ABSENT; case.steps];
-    let sweep = Sweep { times: &case.times, values: &case.values, frames: &frames, arg: &|_| case.arg };
+    let (times, values) = (&case.times, &case.values);
+    let sweep = Sweep { times, values, frames: &frames, arg: &|_| case.arg, is_stopped: &|| false };
     (function.sweep.expect("it has a sweep"))(&sweep, &mut notes, &mut out);
     assert_eq!(plain_notes.iter().count(), notes.iter().count(), "{name}");
     (plain, out)
