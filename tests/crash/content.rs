@@ -45,6 +45,9 @@ fn update(hash: &mut Xxh3, kind: Kind, samples: &Samples) {
             hash.update(&value.to_le_bytes());
         }
     }
+    for row in 0..samples.len() {
+        hash.update(&samples.start(row).to_le_bytes());
+    }
     for value in &samples.values {
         hash.update(&value.to_bits().to_le_bytes());
     }

@@ -182,11 +182,13 @@ pub(crate) fn batch_of(db: &Db, number: u64, series: u64) -> Batch {
             0 => {
                 batch.series(Kind::Histogram, &labels);
                 batch.histogram(time_ms, histogram(number + index));
+                batch.start(start_of(time_ms, number + index));
             }
             1 => {
                 batch.series(Kind::Run, &labels);
                 batch.run(time_ms, number as i64, value(number ^ index));
                 batch.run(time_ms, number as i64 + 1, value(number + 7 * index));
+                batch.start(start_of(time_ms, number));
             }
             2 if index % 12 == 2 => {
                 batch.series(Kind::RunHistogram, &labels);
@@ -195,6 +197,7 @@ pub(crate) fn batch_of(db: &Db, number: u64, series: u64) -> Batch {
             _ => {
                 batch.series(Kind::Float, &labels);
                 batch.float(time_ms, value(number * 31 + index));
+                batch.start(start_of(time_ms, if index % 6 == 3 { 0 } else { number }));
             }
         }
     }
@@ -211,6 +214,7 @@ pub(crate) fn late_batch(db: &Db, number: u64) -> Batch {
             batch.series(Kind::Float, &labels);
             batch.float(time_ms, value(number + index));
             batch.float(time_ms - 7_000, value(number * index));
+            batch.start(start_of(time_ms, index));
         } else {
             batch.series(Kind::Run, &labels);
             batch.run(time_ms, -(number as i64), value(index));
@@ -228,6 +232,16 @@ fn value(number: u64) -> f64 {
         3 => f64::from_bits(0x7ff8_0000_dead_beef),
         4 => number as f64,
         _ => (number as f64).sqrt() * 1e-3,
+    }
+}
+
+/// Start times as counters have them: none, one for a while, one of its own for each sample.
+fn start_of(time_ms: i64, number: u64) -> i64 {
+    match number / 16 % 4 {
+        _ if number == 0 => 0,
+        0 | 1 => START_MS - 60_000 + (number / 64) as i64,
+        2 => 0,
+        _ => time_ms - 15_000,
     }
 }
 

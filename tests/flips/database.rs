@@ -109,9 +109,11 @@ fn batch(db: &Db, number: u64) -> Batch {
     for instance in 0..3 {
         batch.series(Kind::Float, &labels("requests_total", instance));
         batch.float(time_ms, (number * (instance + 3)) as f64);
+        batch.start(if instance == 1 { START_MS - 5_000 + number as i64 / 30 } else { 0 });
     }
     batch.series(Kind::Histogram, &labels("latency_seconds", 0));
     batch.histogram(time_ms, histogram(number));
+    batch.start(if number < 50 { time_ms - 15_000 } else { 0 });
     batch.series(Kind::Run, &labels("loss", number / 40));
     batch.run(time_ms, number as i64, 1.0 / (number as f64 + 0.5));
     batch.series(Kind::RunHistogram, &labels("weights", 0));
@@ -200,8 +202,8 @@ fn samples(snapshot: &impl Source) -> Result<String> {
                 series.read(kind, TimeRange::ALL, &mut samples)?;
                 let bits: Vec<u64> = samples.values.iter().map(|value| value.to_bits()).collect();
                 let (times, steps, histograms) = (&samples.times, &samples.steps, &samples.histograms);
-                let labels = series.labels();
-                text.push_str(&format!("{labels} {kind:?} {times:?} {steps:?} {bits:x?} {histograms:?}\n"));
+                let (labels, starts) = (series.labels(), &samples.starts);
+                text.push_str(&format!("{labels} {kind:?} {times:?} {steps:?} {bits:x?} {starts:?} {histograms:?}\n"));
             }
         }
     }
