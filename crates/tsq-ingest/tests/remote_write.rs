@@ -210,7 +210,7 @@ fn inconsistent_histograms_are_refused_one_by_one() {
             Histogram { positive: vec![1.0, 3.0], ..histogram() },
             "the positive spans have 3 buckets, but there are 2 counts",
         ),
-        (Histogram { positive: vec![-1.0, 3.0, 1.0], ..histogram() }, "bucket 0 has the count -1"),
+        (Histogram { positive: vec![-1.0, 3.0, 1.0], ..histogram() }, "positive bucket 0 has the count -1"),
         (Histogram { positive: vec![1.0, -3.0, 1.0], ..float.clone() }, "positive bucket 1 has the count -3"),
         (Histogram { count: 7.0, ..histogram() }, "its buckets hold 6 observations, its count is 7"),
         (Histogram { count: -1.0, ..float.clone() }, "the count -1 is negative"),
