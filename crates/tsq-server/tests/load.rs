@@ -39,7 +39,7 @@ const HEAVY: [(&str, &[&str]); 3] = [
     ("query=loss+%2B+on%28run%29+loss&start=0&end=199&step=0.1", &["execution"]),
     // More time than it has.
     (
-        "query=quantile_over_time(0.5,vector(time())%5B1d:1s%5D)&start=0&end=100000&step=10&timeout=100ms",
+        "query=sum%28quantile_over_time%280.5,loss%5B1m%5D%29%29&start=0&end=199&step=1&timeout=1ms",
         &["timeout", "execution"],
     ),
     // Much to read, little to keep.
