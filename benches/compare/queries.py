@@ -172,6 +172,9 @@ def main():
         compare_answers(options, servers)
         print("| query | " + " | ".join(f"{s.name} wall" for s in servers) + " | "
               + " | ".join(f"{s.name} CPU" for s in servers) + " |\n|---|" + "---:|" * (2 * len(servers)))
+        for server in servers:
+            # Servers close connections that were idle for long.
+            server.wait()
         logs = []
         for name, path in paths(options.queries, end_ms):
             times = [[] for _ in servers]
