@@ -3,9 +3,10 @@
 
     queries.py --tsbench BIN --data DIR --queries FILE --tsq BIN --prometheus BIN --victoria BIN --work EMPTY_DIR
 
-`tsbench` loads its four data sets (DIR holds its `gen` output) into each server and says whether the answers equal those
-of Prometheus. Then each query goes to all servers in turn, `--runs` times over one connection: wall time is the fastest
-run, CPU the median of the server process's clock. Prints a table for docs/performance.md.
+`tsbench` loads its four data sets (DIR holds its `gen` output) into each server, says whether the answers equal those of
+Prometheus, and gives the wall time of the fastest of `--runs` runs. Then each query goes to all servers in turn, as many
+times over one connection: CPU is the median of the server process's clock, which counts threads that have ended too.
+Prints a table for docs/performance.md.
 """
 
 import argparse
@@ -78,11 +79,11 @@ class Server:
             raise SystemExit(f"{self.name} closed the connection")
         return data
 
-    def timed(self, path):
-        """Wall and CPU milliseconds of one request."""
-        wall, cpu = time.perf_counter_ns(), time.clock_gettime_ns(self.clock)
+    def cpu_ms(self, path):
+        """CPU milliseconds of one request."""
+        before = time.clock_gettime_ns(self.clock)
         self.get(path)
-        return (time.perf_counter_ns() - wall) / 1e6, (time.clock_gettime_ns(self.clock) - cpu) / 1e6
+        return (time.clock_gettime_ns(self.clock) - before) / 1e6
 
 
 def duration_ms(text):
@@ -149,11 +150,13 @@ def compare_answers(options, servers):
         results.append(options.work / f"query-{server.name}.json")
         extra = ["--param", server.extra] if server.extra else []
         subprocess.run([options.tsbench, "query", "--target", f"http://127.0.0.1:{server.port}", "--queries",
-                        options.queries, "--runs", "1", "--pid", str(server.process.pid), "--json", results[-1],
+                        options.queries, "--runs", str(options.runs), "--pid", str(server.process.pid), "--json", results[-1],
                         *manifests, *extra], check=True, stdout=subprocess.DEVNULL)
     jsons = [f"--json={path}" for path in results]
     print(subprocess.run([options.tsbench, "compare", *jsons, "--field", "min_ms"], check=True, text=True,
                          stdout=subprocess.PIPE).stdout)
+    read = (json.loads(path.read_text()) for path in reversed(results))
+    return [{query["id"]: query["min_ms"] for query in queries} for queries in read]
 
 
 def main():
@@ -169,7 +172,7 @@ def main():
         for server in servers:
             server.wait()
         load(options, servers)
-        compare_answers(options, servers)
+        walls = compare_answers(options, servers)
         print("| query | " + " | ".join(f"{s.name} wall" for s in servers) + " | "
               + " | ".join(f"{s.name} CPU" for s in servers) + " |\n|---|" + "---:|" * (2 * len(servers)))
         for server in servers:
@@ -180,10 +183,9 @@ def main():
             times = [[] for _ in servers]
             for _ in range(options.runs + 1):
                 for server, runs in zip(servers, times):
-                    runs.append(server.timed(path))
+                    runs.append(server.cpu_ms(path))
             # The first run of each warms up.
-            row = [min(wall for wall, _ in runs[1:]) for runs in times]
-            row += [statistics.median(cpu for _, cpu in runs[1:]) for runs in times]
+            row = [wall[name] for wall in walls] + [statistics.median(runs[1:]) for runs in times]
             logs.append([math.log(max(value, 1e-3)) for value in row])
             print(f"| `{name}` | " + " | ".join(f"{value:.2f}" for value in row) + " |")
         means = [math.exp(sum(column) / len(column)) for column in zip(*logs)]
