@@ -53,13 +53,16 @@ fn complement<'q>(query: &'q Query<'q>, mut input: BoxOperator<'q>, labels: Labe
     query.batch(if row.is_empty() { Vec::new() } else { vec![row] })
 }
 
-/// The labels that a selector asks for by a single equality, which elements would have if there were any.
+/// The labels that a selector asks for by a single equality, behind any other conditions on them: elements would have
+/// these if there were any. Prometheus forgets a label when a condition follows its equality.
 fn labels_of_absent(expr: &Expr) -> Result<Labels> {
     let Some(selector) = selector_of(expr) else { return Ok(Labels::empty()) };
     let mut builder = LabelsBuilder::default();
     for matcher in selector.matchers.iter().filter(|matcher| matcher.name != METRIC_NAME) {
-        let is_only = selector.matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
-        if let (MatchOp::Equal(value), true) = (&matcher.op, is_only) {
+        let same_name = || selector.matchers.iter().filter(|other| other.name == matcher.name);
+        let equalities = same_name().filter(|other| matches!(other.op, MatchOp::Equal(_))).count();
+        let is_last = same_name().next_back().is_some_and(|last| std::ptr::eq(last, matcher));
+        if let (MatchOp::Equal(value), 1, true) = (&matcher.op, equalities, is_last) {
             builder.push(&matcher.name, value);
         }
     }
