@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-
-/// Largest relative difference of two values.
-const TOLERANCE: f64 = 1e-12;
+use tsq_tests::answers::{Labels, by_labels, shortened, value_difference};
 
 /// Answers hold at most this many warnings, and as many infos. Prometheus leaves out others by chance, and says so.
 const NOTES_MAX: usize = 10;
@@ -146,45 +144,6 @@ fn note_differences(want: &Value, got: &Value) -> Vec<Difference> {
 
 fn notes(list: &Value) -> BTreeSet<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-}
-
-type Labels<'a> = BTreeMap<&'a str, &'a str>;
-
-fn by_labels(series: &[Value]) -> BTreeMap<Labels<'_>, &Value> {
-    series.iter().map(|series| (labels(&series["metric"]), series)).collect()
-}
-
-fn labels(object: &Value) -> Labels<'_> {
-    let pairs = object.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| (name.as_str(), value.as_str().expect("label values are strings"))).collect()
-}
-
-fn value_difference(want: &Value, got: &Value) -> Option<String> {
-    match (want, got) {
-        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
-            let mut pairs = want.iter().zip(got).enumerate();
-            pairs.find_map(|(index, (want, got))| Some(format!("[{index}]{}", value_difference(want, got)?)))
-        }
-        (Value::Object(want), Value::Object(got)) if want.keys().eq(got.keys()) => {
-            let mut pairs = want.iter().zip(got.values());
-            pairs.find_map(|((key, want), got)| Some(format!(".{key}{}", value_difference(want, got)?)))
-        }
-        // Times are numbers, values are strings.
-        (Value::Number(want), Value::Number(got)) if want.as_f64() == got.as_f64() => None,
-        (Value::String(want), Value::String(got)) if want == got || is_close(want, got) => None,
-        (Value::Null, Value::Null) => None,
-        _ => Some(format!(": want {}, got {}", shortened(want), shortened(got))),
-    }
-}
-
-fn is_close(want: &str, got: &str) -> bool {
-    let (Ok(want), Ok(got)) = (want.parse::<f64>(), got.parse::<f64>()) else { return false };
-    want.is_finite() && (want - got).abs() <= TOLERANCE * want.abs()
-}
-
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 1000 { text } else { text.chars().take(1000).chain("...".chars()).collect() }
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! Whether two servers answer alike.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
-
-/// Largest relative difference of two values.
-const TOLERANCE: f64 = 1e-12;
+use tsq_tests::answers::{by_labels, value_difference};
 
 /// How two answers to one query differ, if they do. `ordered`: the order of vector elements counts.
 pub(crate) fn difference(want: &Value, got: &Value, ordered: bool) -> Option<String> {
@@ -60,48 +56,6 @@ fn series_difference(want: &[Value], got: &[Value]) -> Option<String> {
         }
     }
     None
-}
-
-type Labels<'a> = BTreeMap<&'a str, &'a str>;
-
-fn by_labels(series: &[Value]) -> BTreeMap<Labels<'_>, &Value> {
-    let map: BTreeMap<_, _> = series.iter().map(|series| (labels(&series["metric"]), series)).collect();
-    assert_eq!(map.len(), series.len(), "a server answered two series with the same labels");
-    map
-}
-
-/// The label set that a JSON object shows.
-pub(crate) fn labels(object: &Value) -> Labels<'_> {
-    let pairs = object.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| (name.as_str(), value.as_str().expect("label values are strings"))).collect()
-}
-
-fn value_difference(want: &Value, got: &Value) -> Option<String> {
-    match (want, got) {
-        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
-            let mut pairs = want.iter().zip(got).enumerate();
-            pairs.find_map(|(index, (want, got))| Some(format!("[{index}]{}", value_difference(want, got)?)))
-        }
-        (Value::Object(want), Value::Object(got)) if want.keys().eq(got.keys()) => {
-            let mut pairs = want.iter().zip(got.values());
-            pairs.find_map(|((key, want), got)| Some(format!(".{key}{}", value_difference(want, got)?)))
-        }
-        // Times are numbers, values are strings.
-        (Value::Number(want), Value::Number(got)) if want.as_f64() == got.as_f64() => None,
-        (Value::String(want), Value::String(got)) if want == got || is_close(want, got) => None,
-        (Value::Null, Value::Null) => None,
-        _ => Some(format!(": want {}, got {}", shortened(want), shortened(got))),
-    }
-}
-
-fn is_close(want: &str, got: &str) -> bool {
-    let (Ok(want), Ok(got)) = (want.parse::<f64>(), got.parse::<f64>()) else { return false };
-    want.is_finite() && (want - got).abs() <= TOLERANCE * want.abs()
-}
-
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 2000 { text } else { text.chars().take(2000).chain("...".chars()).collect() }
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn same_exemplars(recording: &Recording, server: &Tsq, problems: &mut Vec<String
 fn exemplars(answer: &Value) -> BTreeMap<String, Vec<String>> {
     let series = answer.as_array().expect("a list of series").iter();
     let texts = |series: &Value| series["exemplars"].as_array().expect("a list").iter().map(Value::to_string).collect();
-    series.map(|series| (format!("{:?}", compare::labels(&series["seriesLabels"])), texts(series))).collect()
+    series.map(|series| (format!("{:?}", tsq_tests::answers::labels(&series["seriesLabels"])), texts(series))).collect()
 }
 
 /// Series, label names and label values are listed alike.

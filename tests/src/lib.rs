@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+pub mod answers;
 pub mod batches;
 pub mod http;
 pub mod ledger;

@@ -3,7 +3,7 @@
 use crate::ast::{AggregateOp, BinaryOp, ContextValue};
 
 impl BinaryOp {
-    /// All operators.
+    /// All operators: the six on numbers first, the three on sets last.
     pub const ALL: [BinaryOp; 18] = [
         BinaryOp::Add,
         BinaryOp::Sub,
@@ -18,11 +18,11 @@ impl BinaryOp {
         BinaryOp::LessEqual,
         BinaryOp::Greater,
         BinaryOp::GreaterEqual,
+        BinaryOp::TrimUpper,
+        BinaryOp::TrimLower,
         BinaryOp::And,
         BinaryOp::Or,
         BinaryOp::Unless,
-        BinaryOp::TrimUpper,
-        BinaryOp::TrimLower,
     ];
 
     /// The operator as it is written.

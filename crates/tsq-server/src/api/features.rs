@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tsq::promql::ast::{AggregateOp, BinaryOp};
-use tsq::promql::signatures;
+use tsq::promql::{KEYWORDS, signatures};
 
 use super::call::Call;
 use super::{Cost, Endpoint, Methods};
@@ -25,24 +25,8 @@ const API: [&str; 8] = [
     "time_range_series",
 ];
 
-/// Words and parts of the language.
-const LANGUAGE: [&str; 15] = [
-    "anchored",
-    "at_modifier",
-    "bool",
-    "by",
-    "duration_expr",
-    "fill",
-    "fill_left",
-    "fill_right",
-    "group_left",
-    "group_right",
-    "ignoring",
-    "offset",
-    "on",
-    "smoothed",
-    "without",
-];
+/// Parts of the language that no keyword names.
+const LANGUAGE: [&str; 2] = ["at_modifier", "duration_expr"];
 
 type Features = BTreeMap<&'static str, bool>;
 
@@ -52,10 +36,13 @@ fn features(call: &Call) -> Result<Answer, ApiError> {
     api.insert("lifecycle", call.app.config.lifecycle);
     api.insert("otlp_write_receiver", false);
     let operators = BinaryOp::ALL.iter().map(|op| op.name()).chain(AggregateOp::ALL.iter().map(|op| op.name()));
+    let mut language = all(&LANGUAGE);
+    let is_operator = |word: &str| BinaryOp::ALL.iter().any(|op| op.name() == word);
+    language.extend(KEYWORDS.iter().filter(|word| !is_operator(word)).map(|&word| (word, true)));
     let mut answer = Answer::new();
     answer.serialize(&BTreeMap::from([
         ("api", api),
-        ("promql", all(&LANGUAGE)),
+        ("promql", language),
         ("promql_functions", signatures().iter().map(|signature| (signature.name, true)).collect()),
         ("promql_operators", operators.map(|name| (name, true)).collect()),
         ("rules", Features::new()),

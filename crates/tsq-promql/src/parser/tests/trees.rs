@@ -18,27 +18,6 @@ struct Builder<'a> {
     depth: usize,
 }
 
-const OPS: [BinaryOp; 18] = [
-    BinaryOp::Add,
-    BinaryOp::Sub,
-    BinaryOp::Mul,
-    BinaryOp::Div,
-    BinaryOp::Mod,
-    BinaryOp::Pow,
-    BinaryOp::Atan2,
-    BinaryOp::Equal,
-    BinaryOp::NotEqual,
-    BinaryOp::Less,
-    BinaryOp::LessEqual,
-    BinaryOp::Greater,
-    BinaryOp::GreaterEqual,
-    BinaryOp::TrimUpper,
-    BinaryOp::TrimLower,
-    BinaryOp::And,
-    BinaryOp::Or,
-    BinaryOp::Unless,
-];
-
 const NAMES: [&str; 8] = ["a", "sum", "by", "offset", "fill", "a:b", "_", "step"];
 const LABELS: [&str; 8] = ["job", "by", "a.b", "é", "0", "and", "a\"b", "__x"];
 const STRINGS: [&str; 6] = ["", "x", "a\"b\\c", "line\nbreak", "😀\u{200b}", "`'"];
@@ -180,7 +159,7 @@ impl Builder<'_> {
 
     fn binary(&mut self, left: ValueType, right: ValueType) -> Expr {
         let vectors = left == ValueType::Vector && right == ValueType::Vector;
-        let op = self.pick(if vectors { &OPS } else { &OPS[..15] });
+        let op = self.pick(if vectors { &BinaryOp::ALL } else { &BinaryOp::ALL[..15] });
         let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
         let return_bool = op.is_comparison() && (scalars || self.coin());
         let matching = if vectors { self.matching(op) } else { Matching::default() };
@@ -312,7 +291,7 @@ impl Builder<'_> {
             _ => {
                 let paren = |expr| Box::new(duration_at(DurationNode::Paren(Box::new(expr))));
                 let (left, right) = (paren(self.duration()), paren(self.duration()));
-                duration_at(DurationNode::Binary { op: self.pick(&OPS[..6]), left, right })
+                duration_at(DurationNode::Binary { op: self.pick(&BinaryOp::ALL[..6]), left, right })
             }
         };
         self.depth -= 1;
