@@ -4,6 +4,7 @@
 //! * [`remote_read`]: Prometheus remote read: requests, and both forms of answers.
 //! * [`federation`]: the newest sample of each series, for other servers.
 //! * [`text`]: Prometheus text and OpenMetrics, as scraped, pushed, or dumped into files.
+//! * [`runs`]: files that trackers of training runs leave behind: TensorBoard, Weights & Biases.
 //! * [`csv`], [`jsonl`], [`tsr`]: the other file formats of import and export.
 //! * [`FORMATS`]: all file formats behind the two traits [`Importer`] and [`Exporter`].
 
@@ -20,6 +21,7 @@ mod pending;
 mod protobuf;
 pub mod remote_read;
 pub mod remote_write;
+pub mod runs;
 pub mod text;
 pub mod tsr;
 

@@ -131,6 +131,15 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    pub(crate) fn float(&mut self) -> Result<f32, DecodeError> {
+        let Some(bytes) = self.buf.get(self.pos..).and_then(<[u8]>::first_chunk) else {
+            return Err(self.ends_early(4));
+        };
+        self.pos += 4;
+        Ok(f32::from_le_bytes(*bytes))
+    }
+
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         Ok(self.message()?.rest())
     }
