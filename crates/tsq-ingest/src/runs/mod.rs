@@ -1,7 +1,10 @@
 //! Files that trackers of training runs leave behind, read without any of their servers.
 //!
+//! * [`RunReader`]: what every reader below gives: [`RunEvent`]s.
 //! * [`tensorboard`]: event files.
 //! * [`wandb`]: the transaction log of a Weights & Biases run.
+//! * [`mlruns`]: MLflow's file store.
+//! * [`trainer`]: HuggingFace's `trainer_state.json` and the CSV of Lightning.
 //! * [`json`]: JSON as those trackers write it, with bare `NaN` and infinities, integers of any size, and order kept.
 //!
 //! A run that crashed leaves its last record cut off, and disks damage bytes: readers give what is whole, and say in
@@ -9,9 +12,14 @@
 
 use std::fmt;
 
+mod event;
 pub mod json;
+pub mod mlruns;
 pub mod tensorboard;
+pub mod trainer;
 pub mod wandb;
+
+pub use event::{At, RunEvent, RunHeader, RunReader, RunStatus};
 
 /// A place of a file that could not be read. What stands before it was given, and after it as far as possible.
 #[derive(Clone, Debug, PartialEq, Eq)]

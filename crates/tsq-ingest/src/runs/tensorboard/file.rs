@@ -13,9 +13,9 @@
 
 use std::io::{self, Read};
 
-use super::{Damages, RECORD_MAX};
 use crate::error::DecodeError;
 use crate::protobuf::{BYTES, FIXED32, FIXED64, Reader, VARINT, bytes_key, key, utf8};
+use crate::runs::{Damages, RECORD_MAX};
 
 /// One event. Most hold one summary value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -488,13 +488,13 @@ fn small_float(dtype: u32, bits: u16) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::protobuf::Writer;
 
-    fn frame(payload: &[u8]) -> Vec<u8> {
+    pub(in crate::runs) fn frame(payload: &[u8]) -> Vec<u8> {
         let len = (payload.len() as u64).to_le_bytes();
         [&len[..], &masked(&len).to_le_bytes(), payload, &masked(payload).to_le_bytes()].concat()
     }

@@ -12,10 +12,10 @@
 
 use std::io::{self, Read};
 
-use super::json::Value;
-use super::{Damages, RECORD_MAX};
 use crate::error::DecodeError;
 use crate::protobuf::{BYTES, FIXED64, Reader, VARINT, bytes_key, key, unzigzag, utf8};
+use crate::runs::json::Value;
+use crate::runs::{Damages, RECORD_MAX};
 
 const HEADER: [u8; 7] = [b':', b'W', b'&', b'B', 0xe1, 0xbe, 0];
 const BLOCK_LEN: usize = 32 << 10;
@@ -461,7 +461,7 @@ fn run(mut reader: Reader<'_>) -> Result<RunInfo, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -469,7 +469,7 @@ mod tests {
     use crate::runs::Damage;
 
     /// Lays records out as the format says.
-    fn file(records: &[Vec<u8>]) -> Vec<u8> {
+    pub(in crate::runs) fn file(records: &[Vec<u8>]) -> Vec<u8> {
         let mut out = HEADER.to_vec();
         for record in records {
             let mut rest = &record[..];
@@ -500,7 +500,7 @@ mod tests {
         out
     }
 
-    fn json_item(out: &mut Writer, path: &[&str], json: &str) {
+    pub(in crate::runs) fn json_item(out: &mut Writer, path: &[&str], json: &str) {
         match path {
             [one] => out.bytes(1, one.as_bytes()),
             many => many.iter().for_each(|key| out.bytes(2, key.as_bytes())),
