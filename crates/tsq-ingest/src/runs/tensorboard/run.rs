@@ -58,7 +58,7 @@ impl<R: Read> TensorboardReader<R> {
             match value.content {
                 Content::Scalar(value) => self.queue.push(RunEvent::Point { key, at, value: f64::from(value) }),
                 Content::Tensor(tensor) => self.tensor(key, at, tensor),
-                Content::Histogram(histogram) => self.histogram(key, at, histogram),
+                Content::Histogram(histogram) => self.histogram(key, at, &histogram),
                 Content::Image | Content::Audio => self.media += 1,
                 // Only the description of a tag.
                 Content::Other if plugin.is_some() => {}
@@ -89,9 +89,9 @@ impl<R: Read> TensorboardReader<R> {
         self.queue.push(RunEvent::Other { key, at, value: tensor_value(tensor) });
     }
 
-    fn histogram(&mut self, key: String, at: At, histogram: BucketedHistogram) {
+    fn histogram(&mut self, key: String, at: At, histogram: &BucketedHistogram) {
         let extra = |last_limit: Option<f64>, whole: bool| {
-            let BucketedHistogram { min, max, num, sum, sum_squares, bucket_limit, bucket } = &histogram;
+            let BucketedHistogram { min, max, num, sum, sum_squares, bucket_limit, bucket } = histogram;
             let floats = |values: &[f64]| Value::Array(values.iter().copied().map(Value::Float).collect());
             let mut fields = vec![("min", Value::Float(*min)), ("max", Value::Float(*max))];
             fields.push(("sum_squares", Value::Float(*sum_squares)));
