@@ -8,12 +8,13 @@ mod content;
 mod faults;
 mod workload;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use content::{Digest, digest};
-use tsq_core::{Durability, SimDisk};
-use workload::{Script, Step, batch_of, open};
+use tsq_core::{Clock, Durability, ManualClock, SimDisk};
+use workload::{Script, Step, batch_of, open_at};
 
 fn seed() -> u64 {
     let seed = std::env::var("TSQ_CRASH_SEED").ok().and_then(|text| text.parse().ok());
@@ -24,32 +25,40 @@ fn images_per_op() -> usize {
     std::env::var("TSQ_CRASH_IMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
 }
 
-/// After which operation each step was acknowledged, and what the database held then.
+/// After which operation a step was acknowledged, what the database held then, and when that was.
+#[derive(Clone, Copy)]
+struct Held {
+    op: usize,
+    digest: Digest,
+    now_ms: i64,
+}
+
 struct Recorded {
     disk: SimDisk,
     first_op: usize,
-    steps: Vec<(usize, Digest)>,
+    steps: Vec<Held>,
 }
 
 fn record(script: &Script, durability: Durability) -> Recorded {
     let disk = SimDisk::new();
     disk.record();
     let first_op = disk.op_count();
-    let mut steps = vec![(first_op, Digest::EMPTY)];
+    let mut steps = vec![Held { op: first_op, digest: Digest::EMPTY, now_ms: script.now_ms() }];
     let mut db = None;
     for step in &script.steps {
         script.run(step, &disk, &mut db, durability);
-        let now = db.as_ref().map_or_else(|| steps.last().expect("it has a first").1, digest);
-        steps.push((disk.op_count(), now));
+        let digest = db.as_ref().map_or_else(|| steps.last().expect("it has a first").digest, digest);
+        steps.push(Held { op: disk.op_count(), digest, now_ms: script.now_ms() });
     }
     drop(db);
-    steps.push((disk.op_count(), steps.last().expect("it has a first").1));
+    let last = *steps.last().expect("it has a first");
+    steps.push(Held { op: disk.op_count(), ..last });
     Recorded { disk, first_op, steps }
 }
 
 /// What a database may hold after a crash following operation `op`.
-fn allowed(steps: &[(usize, Digest)], op: usize, durability: Durability) -> &[(usize, Digest)] {
-    let acknowledged = steps.iter().rposition(|(at, _)| *at <= op).unwrap_or(0);
+fn allowed(steps: &[Held], op: usize, durability: Durability) -> &[Held] {
+    let acknowledged = steps.iter().rposition(|held| held.op <= op).unwrap_or(0);
     let submitted = (acknowledged + 1).min(steps.len() - 1);
     match durability {
         Durability::Always => &steps[acknowledged..=submitted],
@@ -68,16 +77,21 @@ fn check_image(
     let what = image.what().to_owned();
     let context = |message: String| format!("after operation {op} ({}), {what}: {message}", recorded.disk.describe(op));
     let disk = image.into_disk();
-    let db = open(&disk, durability).map_err(|error| context(format!("refuses to open: {error}")))?;
+    let allowed = allowed(&recorded.steps, op, durability);
+    let clock = Arc::new(ManualClock::new(allowed[0].now_ms));
+    let db = open_at(&disk, durability, clock.clone()).map_err(|error| context(format!("refuses to open: {error}")))?;
     if !db.damage().is_empty() {
         return Err(context(format!("reports damage: {}", db.damage()[0])));
     }
-    let found = digest(&db);
-    let allowed = allowed(&recorded.steps, op, durability);
-    if !allowed.iter().any(|(_, digest)| *digest == found) {
-        let held: Vec<_> = allowed.iter().map(|(_, digest)| digest.samples).collect();
-        return Err(context(format!("holds {} samples, allowed are states with {held:?}", found.samples)));
-    }
+    // What has expired is not shown: each state is looked for at its own time.
+    let mut is_held = |held: &&Held| {
+        clock.advance(held.now_ms - clock.now_ms());
+        digest(&db) == held.digest
+    };
+    let Some(found) = allowed.iter().find(&mut is_held).map(|held| held.digest) else {
+        let held: Vec<_> = allowed.iter().map(|held| held.digest.samples).collect();
+        return Err(context(format!("holds {} samples, allowed are states with {held:?}", digest(&db).samples)));
+    };
     // Life goes on: a batch more, acknowledged, then a crash in the worst ways.
     let batch = batch_of(&db, 1_000_000 + op as u64, 40);
     db.append(&batch).map_err(|error| context(format!("refuses to be written: {error}")))?;
@@ -85,7 +99,7 @@ fn check_image(
     let mut recoveries = 1;
     for again in disk.crash_now(seed, 2) {
         let what_again = again.what().to_owned();
-        let db = open(&again.into_disk(), durability)
+        let db = open_at(&again.into_disk(), durability, clock.clone())
             .map_err(|error| context(format!("then {what_again}: refuses to open: {error}")))?;
         let held = digest(&db);
         recoveries += 1;
@@ -174,7 +188,7 @@ fn the_workload_covers_what_it_claims() {
     assert!(count(&|step| matches!(step, Step::Backup(_))) >= 1);
     assert!(count(&|step| matches!(step, Step::Late(_))) >= 3);
     assert!(count(&|step| matches!(step, Step::Delete(_))) >= 12 && count(&|step| matches!(step, Step::Clean)) >= 5);
-    let held = |at: usize| recorded.steps[at].1;
+    let held = |at: usize| recorded.steps[at].digest;
     for (at, step) in script.steps.iter().enumerate() {
         // The first of the recorded states is that before the first step.
         match step {
@@ -183,7 +197,7 @@ fn the_workload_covers_what_it_claims() {
             _ => {}
         }
     }
-    let samples: Vec<u64> = recorded.steps.iter().map(|(_, digest)| digest.samples).collect();
+    let samples: Vec<u64> = recorded.steps.iter().map(|held| held.digest.samples).collect();
     assert!(samples.windows(2).any(|pair| pair[1] < pair[0]), "retention drops something");
     let rotations = (0..recorded.disk.op_count() - recorded.first_op)
         .map(|op| recorded.disk.describe(recorded.first_op + op + 1))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tsq_core::{
-    Batch, Db, Deleted, Durability, Error, Histogram, Kind, Labels, Limits, ManualClock, Matcher, Options, SimDisk,
-    Span, TimeRange,
+    Batch, Clock, Db, Deleted, Durability, Error, Histogram, Kind, Labels, Limits, ManualClock, Matcher, Options,
+    RetentionRule, SimDisk, Span, TimeRange,
 };
 
 /// Start of the simulated time.
@@ -47,6 +47,10 @@ pub(crate) fn options(durability: Durability) -> Options {
         flush_bytes: u64::MAX,
         flush_interval: Duration::MAX,
         retention: Some(Duration::from_secs(3600)),
+        retention_rules: vec![RetentionRule {
+            matchers: vec![Matcher::equal("run", "3")],
+            keep: Some(Duration::from_secs(1200)),
+        }],
         low_space_bytes: Some(0),
         background: false,
         shards: 4,
@@ -60,11 +64,17 @@ pub(crate) fn open(disk: &SimDisk, durability: Durability) -> Result<Db, Error> 
     open_at(disk, durability, Arc::new(ManualClock::new(START_MS)))
 }
 
-fn open_at(disk: &SimDisk, durability: Durability, clock: Arc<ManualClock>) -> Result<Db, Error> {
+/// As [`open`], at the time that a clock shows.
+pub(crate) fn open_at(disk: &SimDisk, durability: Durability, clock: Arc<ManualClock>) -> Result<Db, Error> {
     Db::builder().disk(disk.clone()).clock(clock).seed(7).open("/db", options(durability))
 }
 
 impl Script {
+    /// The simulated time.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
     /// At least 3,000 disk operations: appends, rotations, late data, flushes, compactions, retention, deletes, closes.
     pub(crate) fn full_life() -> Self {
         let mut steps = vec![Step::Open];
@@ -123,7 +133,7 @@ impl Script {
         match *step {
             Step::Open => unreachable!("handled above"),
             Step::Batch(number) => {
-                self.clock.advance(START_MS + time_of(number) - tsq_core::Clock::now_ms(&*self.clock));
+                self.clock.advance(START_MS + time_of(number) - self.clock.now_ms());
                 append(open_db, &batch_of(open_db, number, 12));
             }
             Step::Late(number) => append(open_db, &late_batch(open_db, number)),

@@ -66,6 +66,7 @@ pub(crate) enum Command {
     "Examples:"
     "  tsq serve"
     "  tsq serve --data /var/lib/tsq --retention 30d"
+    "  tsq serve --retention 30d --retention-filter '{job=\"dcgm\"}:14d' --retention-filter loss:2y"
     "  tsq serve --durability interval:200ms --listen 127.0.0.1:9999"
     ""
     "Prometheus sends to it with this in prometheus.yml:"

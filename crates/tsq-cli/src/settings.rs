@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tsq::Durability;
+use tsq::promql::parse_any_selector;
+use tsq::{Durability, RetentionRule};
 use tsq_server::ServerConfig;
 
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -21,6 +22,8 @@ pub(crate) struct Setting {
     pub help: &'static str,
     /// The value now, as it would be written.
     pub show: fn(&ServerConfig) -> String,
+    /// Whether it may be given several times; each value adds to those before.
+    pub repeatable: bool,
     /// Reads a value.
     pub set: fn(&mut ServerConfig, &str) -> Result<(), String>,
 }
@@ -70,6 +73,9 @@ const MEMORY: Kind<usize> = Kind { value: "SIZE", show: |bytes| format_bytes(*by
 
 const COUNT: Kind<usize> = Kind { value: "COUNT", show: usize::to_string, read: parse_count };
 
+const RETENTION_RULE: Kind<RetentionRule> =
+    Kind { value: "SELECTOR:DURATION", show: show_retention_rule, read: parse_retention_rule };
+
 const POINTS: Kind<u64> =
     Kind { value: "COUNT", show: u64::to_string, read: |text| parse_count(text).map(|count| count as u64) };
 
@@ -80,9 +86,32 @@ macro_rules! setting {
             name: $name,
             value: $kind.value,
             help: $help,
+            repeatable: false,
             show: |config| ($kind.show)(&config.$($field).+),
             set: |config, text| {
                 config.$($field).+ = ($kind.read)(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A row of the table whose values gather in a list; several in one text are separated by line breaks.
+macro_rules! list_setting {
+    ($name:literal, $kind:ident, $($field:ident).+, $help:expr) => {
+        Setting {
+            name: $name,
+            value: $kind.value,
+            help: $help,
+            repeatable: true,
+            show: |config| match config.$($field).+.as_slice() {
+                [] => "none".to_owned(),
+                list => list.iter().map($kind.show).collect::<Vec<_>>().join("\n"),
+            },
+            set: |config, text| {
+                for line in text.lines().map(str::trim).filter(|line| !["", "none"].contains(line)) {
+                    config.$($field).+.push(($kind.read)(line)?);
+                }
                 Ok(())
             },
         }
@@ -106,6 +135,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         DURATION_OR_NONE,
         options.retention,
         "Delete data older than this, such as 30d. none: keep everything"
+    ),
+    list_setting!(
+        "retention-filter",
+        RETENTION_RULE,
+        options.retention_rules,
+        "Another retention for some series, such as '{job=\"gpu\"}:14d' or 'train_loss:2y'; none instead of a duration \
+         keeps them. May be given several times: the first that matches a series counts, and --retention for series \
+         that none matches"
     ),
     setting!(
         "retention-bytes",
@@ -206,6 +243,19 @@ fn parse_memory(text: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(text)?).map_err(|_| format!("{text:?} is more than this machine can address"))
 }
 
+fn show_retention_rule(rule: &RetentionRule) -> String {
+    let matchers: Vec<String> = rule.matchers.iter().map(ToString::to_string).collect();
+    format!("{{{}}}:{}", matchers.join(","), (DURATION_OR_NONE.show)(&rule.keep))
+}
+
+fn parse_retention_rule(text: &str) -> Result<RetentionRule, String> {
+    let (selector, keep) = text
+        .rsplit_once(':')
+        .ok_or_else(|| format!("{text:?} is no selector and duration: write '{{job=\"gpu\"}}:14d'"))?;
+    let matchers = parse_any_selector(selector).map_err(|error| format!("{selector}: {error}"))?;
+    Ok(RetentionRule { matchers, keep: (DURATION_OR_NONE.read)(keep)? })
+}
+
 fn show_durability(durability: &Durability) -> String {
     match durability {
         Durability::Always => "always".into(),
@@ -247,7 +297,9 @@ fn flag(setting: &'static Setting, defaults: &ServerConfig) -> Arg {
     // A trial on default settings: clap then reports a bad value with the flag it belongs to.
     let set = setting.set;
     let check = move |text: &str| set(&mut ServerConfig::default(), text).map(|()| text.to_owned());
+    let action = if setting.repeatable { ArgAction::Append } else { ArgAction::Set };
     Arg::new(setting.name)
+        .action(action)
         .long(setting.name)
         .value_name(setting.value)
         .env(variable)
@@ -270,7 +322,7 @@ impl clap::FromArgMatches for Settings {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for setting in SETTINGS {
-            if let Some(text) = matches.get_one::<String>(setting.name) {
+            for text in matches.get_many::<String>(setting.name).into_iter().flatten() {
                 let invalid = |message| clap::Error::raw(clap::error::ErrorKind::ValueValidation, message);
                 (setting.set)(&mut self.0, text).map_err(invalid)?;
             }
@@ -304,12 +356,30 @@ mod tests {
             ("durability", "sometimes"),
             ("durability", "interval:x"),
             ("retention", "-1d"),
+            ("retention-filter", "{job=\"gpu\"}"),
+            ("retention-filter", "up:soon"),
+            ("retention-filter", "up{:1d"),
             ("flush-bytes", "0"),
             ("series-max", "0"),
         ] {
             let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
             assert!((setting.set)(&mut ServerConfig::default(), text).is_err(), "{name} {text}");
         }
+    }
+
+    #[test]
+    fn lists_gather_values_and_show_them_as_they_are_read() {
+        let setting = SETTINGS.iter().find(|setting| setting.name == "retention-filter").unwrap();
+        let (mut config, mut again) = (ServerConfig::default(), ServerConfig::default());
+        (setting.set)(&mut config, "{job=~\"gpu.*\",dc!=\"a:b\"}:14d\n up:none").unwrap();
+        (setting.set)(&mut config, "a:b:1h").unwrap();
+        let rules = &config.options.retention_rules;
+        assert_eq!(rules.iter().map(|rule| rule.matchers.len()).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!(rules[1].keep, None);
+        assert_eq!(rules[2].keep, Some(Duration::from_secs(3600)));
+        let shown = (setting.show)(&config);
+        (setting.set)(&mut again, &shown).unwrap();
+        assert_eq!((setting.show)(&again), shown);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::head::{GenShard, Generation, HeadSample, Pushed, SampleValue, SeriesRef};
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::options::Options;
+use crate::retention::Horizons;
 use crate::sample::push_start;
 use crate::store::{Counters, State, Store};
 use crate::wal::{self, BatchRecord, Definition, RecordType, Wal};
@@ -29,7 +30,9 @@ pub(crate) struct Scratch {
 
 /// Bounds of sample times for this batch.
 struct TimeBounds {
-    min_ms: i64,
+    horizons: Option<std::sync::Arc<Horizons>>,
+    /// Samples at this time or later are in the retention of every series.
+    kept_ms: i64,
     max_ms: i64,
 }
 
@@ -252,8 +255,10 @@ impl Store {
         let now = self.clock.now_ms();
         let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let limits = &self.options.limits;
+        let horizons = self.retention.at(now);
         TimeBounds {
-            min_ms: self.options.retention.map_or(i64::MIN, |retention| now.saturating_sub(ms(retention))),
+            kept_ms: horizons.as_ref().map_or(i64::MIN, |horizons| horizons.newest_ms()),
+            horizons,
             max_ms: limits.future.map_or(i64::MAX, |future| now.saturating_add(ms(future))),
         }
     }
@@ -272,6 +277,7 @@ impl Store {
         let (mut time, mut step, mut value, mut histogram) = (0, 0, 0, 0);
         for (entry, series) in batch.entries.iter().zip(&scratch.series) {
             let kind = entry.kind;
+            let mut since_ms = None;
             for _ in 0..entry.samples {
                 let time_ms = batch.times[time];
                 let start_ms = batch.starts.get(time).copied().unwrap_or(0);
@@ -286,7 +292,13 @@ impl Store {
                     SampleValue::Float(batch.values[value - 1])
                 };
                 let Some(series) = *series else { continue };
-                if let Err((reason, message)) = self.check_sample(&bounds, time_ms, sample_value) {
+                let since_ms = match &bounds.horizons {
+                    Some(horizons) if time_ms < bounds.kept_ms => {
+                        *since_ms.get_or_insert_with(|| horizons.since_ms(&index.labels(series)))
+                    }
+                    _ => i64::MIN,
+                };
+                if let Err((reason, message)) = self.check_sample(&bounds, since_ms, time_ms, sample_value) {
                     let labels = index.labels(series);
                     reject(appended, reason, format!("series {labels}: {message}"), 1);
                     continue;
@@ -334,6 +346,7 @@ impl Store {
     fn check_sample(
         &self,
         bounds: &TimeBounds,
+        since_ms: i64,
         time_ms: i64,
         sample: SampleValue<'_>,
     ) -> Result<(), (RejectReason, String)> {
@@ -342,8 +355,8 @@ impl Store {
                 format!("time {time_ms} is too far in the future, {} is the limit (limits.future)", bounds.max_ms);
             return Err((RejectReason::TooFarInFuture, message));
         }
-        if time_ms < bounds.min_ms {
-            let message = format!("time {time_ms} is older than the retention, which begins at {}", bounds.min_ms);
+        if time_ms < since_ms {
+            let message = format!("time {time_ms} is older than the retention, which begins at {since_ms}");
             return Err((RejectReason::TooOld, message));
         }
         match sample {

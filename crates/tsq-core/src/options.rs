@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::query::Matcher;
+
 /// When a write is acknowledged. See docs/durability.md.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -50,6 +52,15 @@ impl Default for Limits {
     }
 }
 
+/// How long the samples of some series are kept.
+#[derive(Clone, Debug)]
+pub struct RetentionRule {
+    /// The series: those that pass all of them.
+    pub matchers: Vec<Matcher>,
+    /// Samples older than this are dropped; `None` keeps them whatever their age.
+    pub keep: Option<Duration>,
+}
+
 /// Settings of a database. Plain data: change the fields you care about.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -64,8 +75,14 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Writers wait for a running flush when the log holds this many bytes. Default 1 GiB.
     pub log_bytes_max: u64,
-    /// Drop blocks whose newest sample is older than this. Default `None`: keep everything.
+    /// Drop samples older than this, of series that none of `retention_rules` matches. Default `None`: keep everything.
+    ///
+    /// Readers do not see older samples, writers refuse them, and compaction frees their space: blocks whose samples all
+    /// have expired are dropped, others are written anew once half of a block, or all that one rule covers in it, has.
     pub retention: Option<Duration>,
+    /// How long the samples of some series are kept, instead of `retention`. The first rule that matches a series
+    /// counts. Default: none. Cost: selections that reach beyond the shortest of all periods match labels with them.
+    pub retention_rules: Vec<RetentionRule>,
     /// Drop the oldest blocks while all blocks together are larger than this. Default `None`: no bound.
     pub retention_bytes: Option<u64>,
     /// Refuse writes when the file system has fewer free bytes than this. Default `None`: the larger of 1 % of the
@@ -88,6 +105,7 @@ impl Default for Options {
             flush_interval: Duration::from_secs(30 * 60),
             log_bytes_max: 1 << 30,
             retention: None,
+            retention_rules: Vec::new(),
             retention_bytes: None,
             low_space_bytes: None,
             background: true,

@@ -65,6 +65,19 @@ impl Matcher {
     }
 }
 
+impl fmt::Display for Matcher {
+    /// As it is written in a selector.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operator, value) = match &self.op {
+            MatchOp::Equal(value) => ("=", value.as_str()),
+            MatchOp::NotEqual(value) => ("!=", value.as_str()),
+            MatchOp::Match(pattern) => ("=~", pattern.source()),
+            MatchOp::NotMatch(pattern) => ("!~", pattern.source()),
+        };
+        write!(f, "{}{operator}{value:?}", self.name)
+    }
+}
+
 /// Whether a label set passes all matchers.
 pub fn all_match(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or("")))

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::head::{Generation, SeriesRef, UndoView};
 use crate::labels::Labels;
 use crate::query::{Matcher, SeriesStream, Source, all_match};
+use crate::retention::{self, Horizons};
 use crate::sample::{Kind, Samples, TimeRange};
 use crate::series::{Part, Series};
 use crate::store::{Pin, State};
@@ -20,13 +21,24 @@ use crate::tombstones::{BlockTombstones, Intervals};
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     state: State,
+    horizons: Option<Arc<Horizons>>,
     lsn: u64,
     _pin: Option<Arc<Pin>>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(state: State, lsn: u64, pin: Option<Arc<Pin>>) -> Self {
-        Self { state, lsn, _pin: pin }
+    pub(crate) fn new(state: State, horizons: Option<Arc<Horizons>>, lsn: u64, pin: Option<Arc<Pin>>) -> Self {
+        Self { state, horizons, lsn, _pin: pin }
+    }
+
+    /// What is left of a range by the retention of any series; `None` for nothing.
+    fn kept(&self, range: TimeRange) -> Option<TimeRange> {
+        self.horizons.as_ref().map_or(Some(range), |horizons| horizons.clip_all(range))
+    }
+
+    /// The retention, where samples from `min_ms` on may have expired.
+    fn horizons_at(&self, min_ms: i64) -> Option<&Horizons> {
+        self.horizons.as_deref().filter(|horizons| min_ms < horizons.newest_ms())
     }
 
     fn blocks(&self, range: TimeRange) -> impl Iterator<Item = &Arc<BlockReader>> {
@@ -50,15 +62,23 @@ impl Snapshot {
         Ok(series)
     }
 
-    /// As [`Snapshot::select_left`], without those of which everything in a range is deleted.
+    /// As [`Snapshot::select_left`], without those of which everything in a range is deleted or has expired.
     fn select_in(&self, block: &BlockReader, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u32>> {
         let mut series = self.select_left(block, matchers)?;
-        let Some(deleted) = self.deleted(block) else { return Ok(series) };
+        let min_ms = block.meta().min_ms.max(range.min_ms);
+        let (deleted, horizons) = (self.deleted(block), self.horizons_at(min_ms));
+        if deleted.is_none() && horizons.is_none() {
+            return Ok(series);
+        }
         let (mut reader, mut chunks, mut kept) = (block.series_reader()?, Vec::new(), 0);
         for at in 0..series.len() {
-            let times = deleted.series(series[at]);
+            let times = deleted.and_then(|deleted| deleted.series(series[at]));
+            let times = match horizons {
+                Some(horizons) => horizons.gone(&reader.labels(series[at])?, min_ms, times),
+                None => times.cloned(),
+            };
             chunks.clear();
-            if let Some(times) = times {
+            if let Some(times) = &times {
                 reader.chunks_in(series[at], range, &mut chunks)?;
                 drop_deleted(&mut chunks, times, range);
             }
@@ -72,18 +92,23 @@ impl Snapshot {
     }
 
     fn stream(&self, matchers: &[Matcher], range: TimeRange) -> Result<Stream<'_>> {
-        self.state.check_whole(range)?;
         let mut cursors = Vec::new();
+        let Some(range) = self.kept(range) else {
+            return Ok(Stream { cursors, heads: Vec::new(), range, horizons: None });
+        };
+        self.state.check_whole(range)?;
         for block in self.blocks(range) {
             let (reader, series) = (Box::new(block.series_reader()?), self.select_left(block, matchers)?.into_iter());
-            cursors.push(Cursor::Block { block, reader, series, deleted: self.deleted(block) });
+            let min_ms = block.meta().min_ms.max(range.min_ms);
+            let (deleted, horizons) = (self.deleted(block), self.horizons_at(min_ms));
+            cursors.push(Cursor::Block { block, reader, series, deleted, horizons });
         }
         for generation in &self.state.generations {
             let series = generation.select(matchers).into_iter();
             cursors.push(Cursor::Head { generation, series, view: UndoView::default(), lsn: self.lsn });
         }
         let heads = cursors.iter().map(|_| None).collect();
-        let mut stream = Stream { cursors, heads, range };
+        let mut stream = Stream { cursors, heads, range, horizons: self.horizons_at(range.min_ms) };
         for number in 0..stream.cursors.len() {
             stream.advance(number)?;
         }
@@ -98,6 +123,8 @@ enum Cursor<'a> {
         reader: Box<SeriesReader<'a>>,
         series: std::vec::IntoIter<u32>,
         deleted: Option<&'a BlockTombstones>,
+        /// The retention, where samples of the block may have expired.
+        horizons: Option<&'a Horizons>,
     },
     Head {
         generation: &'a Arc<Generation>,
@@ -108,7 +135,7 @@ enum Cursor<'a> {
 }
 
 enum Found {
-    /// Its chunks in the range, at least one, and its deleted times.
+    /// Its chunks in the range, at least one, and its deleted and expired times.
     Block(Vec<ChunkMeta>, Option<Arc<Intervals>>),
     Head(SeriesRef),
 }
@@ -118,22 +145,27 @@ struct Stream<'a> {
     /// The next series of each cursor.
     heads: Vec<Option<(Labels, Found)>>,
     range: TimeRange,
+    /// The retention, where samples in the range may have expired.
+    horizons: Option<&'a Horizons>,
 }
 
 impl Stream<'_> {
     fn advance(&mut self, number: usize) -> Result<()> {
         self.heads[number] = match &mut self.cursors[number] {
-            Cursor::Block { reader, series, deleted, .. } => {
+            Cursor::Block { reader, series, deleted, horizons, .. } => {
                 let mut chunks = Vec::new();
                 loop {
                     let Some(id) = series.next() else { break None };
                     reader.chunks_in(id, self.range, &mut chunks)?;
+                    let Some(min_ms) = chunks.iter().map(|chunk| chunk.min_ms).min() else { continue };
                     let deleted = deleted.and_then(|deleted| deleted.series(id));
-                    if let Some(deleted) = deleted {
-                        drop_deleted(&mut chunks, deleted, self.range);
+                    let labels = reader.labels(id)?;
+                    let gone = retention::gone(*horizons, &labels, min_ms, deleted);
+                    if let Some(gone) = &gone {
+                        drop_deleted(&mut chunks, gone, self.range);
                     }
                     if !chunks.is_empty() {
-                        break Some((reader.labels(id)?, Found::Block(chunks, deleted.cloned())));
+                        break Some((labels, Found::Block(chunks, gone)));
                     }
                 }
             }
@@ -150,21 +182,21 @@ impl Stream<'_> {
         let least = heads.filter_map(|(number, head)| Some((&head.as_ref()?.0, number))).min();
         let Some((_, first)) = least else { return Ok(None) };
         let (labels, found) = self.heads[first].take().expect("the least head is there");
-        let mut parts = Vec::from_iter(self.part(first, found)?);
+        let mut parts = Vec::from_iter(self.part(first, &labels, found)?);
         self.advance(first)?;
         // Cursors before the first one have greater labels. Its own next series may have the same ones and another kind,
         // but not in a block.
         let own = usize::from(matches!(self.cursors[first], Cursor::Block { .. }));
         for number in first + own..self.cursors.len() {
             while let Some((_, found)) = self.heads[number].take_if(|(candidate, _)| *candidate == labels) {
-                parts.extend(self.part(number, found)?);
+                parts.extend(self.part(number, &labels, found)?);
                 self.advance(number)?;
             }
         }
         Ok(Some((labels, parts)))
     }
 
-    fn part(&mut self, number: usize, found: Found) -> Result<Option<Part>> {
+    fn part(&mut self, number: usize, labels: &Labels, found: Found) -> Result<Option<Part>> {
         match (&mut self.cursors[number], found) {
             (Cursor::Block { block, .. }, Found::Block(chunks, deleted)) => {
                 Ok(Some(Part::Block(Arc::clone(block), chunks, deleted)))
@@ -172,7 +204,9 @@ impl Stream<'_> {
             (Cursor::Head { generation, view, lsn, .. }, Found::Head(series)) => {
                 let kind = generation.index.kind(series);
                 let mut samples = Samples::default();
-                generation.read(series, kind, self.range, *lsn, view, &mut samples)?;
+                let kept = self.horizons.map_or(Some(self.range), |horizons| horizons.clip(labels, self.range));
+                let Some(range) = kept else { return Ok(None) };
+                generation.read(series, kind, range, *lsn, view, &mut samples)?;
                 Ok((!samples.is_empty()).then(|| Part::Head(kind, Arc::new(samples))))
             }
             _ => unreachable!("a cursor finds series of its own"),
@@ -201,6 +235,7 @@ impl Source for Snapshot {
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
+        let Some(range) = self.kept(range) else { return Ok(Vec::new()) };
         if matchers.is_empty() {
             self.state.check_whole(range)?;
             for block in self.blocks(range) {
@@ -223,6 +258,7 @@ impl Source for Snapshot {
     }
 
     fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>> {
+        let Some(range) = self.kept(range) else { return Ok(Vec::new()) };
         self.state.check_whole(range)?;
         let mut values = Vec::new();
         for block in self.blocks(range) {
@@ -269,7 +305,9 @@ impl Source for Snapshot {
         self.state.check_missing()?;
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
         let mut add = |labels: Labels, exemplar: Exemplar| {
-            if range.contains(exemplar.time_ms) && all_match(matchers, &labels) {
+            let kept = |horizons: &Horizons| horizons.since_ms(&labels) <= exemplar.time_ms;
+            let matches = range.contains(exemplar.time_ms) && all_match(matchers, &labels);
+            if matches && self.horizons_at(exemplar.time_ms).is_none_or(kept) {
                 found.entry(labels).or_default().push(exemplar);
             }
         };

@@ -17,6 +17,7 @@ use crate::head::Generation;
 use crate::manifest::Manifest;
 use crate::open::Damage;
 use crate::options::Options;
+use crate::retention::{Expiry, Horizons, Retention};
 use crate::sample::TimeRange;
 use crate::snapshot::Snapshot;
 use crate::tombstones::Tombstones;
@@ -79,6 +80,9 @@ pub(crate) struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
+    pub(crate) retention: Retention,
+    /// What is known about the expiry of blocks that hold old samples.
+    pub(crate) expiries: Mutex<BTreeMap<BlockId, Expiry>>,
     /// Seed of all hash tables.
     pub(crate) seed: u64,
     /// `None` for a store that takes no writes.
@@ -163,11 +167,14 @@ impl Store {
     ) -> Self {
         let (disk, clock, dir, options, seed) = parts;
         let now = clock.monotonic_ms();
+        let retention = Retention::of(&options);
         let store = Self {
             disk,
             clock,
             dir,
             options,
+            retention,
+            expiries: Mutex::default(),
             seed,
             wal,
             state: RwLock::new(state),
@@ -210,13 +217,19 @@ impl Store {
 
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
         let state = self.state.read();
-        let Some(wal) = &self.wal else { return Snapshot::new(state.clone(), u64::MAX - 1, None) };
+        let horizons = self.horizons();
+        let Some(wal) = &self.wal else { return Snapshot::new(state.clone(), horizons, u64::MAX - 1, None) };
         let mut pins = self.pins.lock();
         let lsn = wal.committed_lsn();
         *pins.entry(lsn).or_insert(0) += 1;
         drop(pins);
         let pin = Arc::new(Pin { store: Arc::clone(self), lsn });
-        Snapshot::new(state.clone(), lsn, Some(pin))
+        Snapshot::new(state.clone(), horizons, lsn, Some(pin))
+    }
+
+    /// Since when samples are kept now; `None` when all are.
+    pub(crate) fn horizons(&self) -> Option<Arc<Horizons>> {
+        self.retention.at(self.clock.now_ms())
     }
 
     /// The oldest batch number that an open snapshot, a new one or a roll back may go back to.

@@ -129,7 +129,12 @@ impl BlockWriter {
         (self.effort, self.columns.effort) = (effort, effort);
     }
 
-    /// Starts a series, whose labels are above those of the series before.
+    /// Whether it holds a sample.
+    pub(crate) fn has_samples(&self) -> bool {
+        self.meta.samples > 0
+    }
+
+    /// Starts a series, whose labels are above those of the series before. One without samples is left out.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when they are not,
@@ -146,11 +151,11 @@ impl BlockWriter {
 
     fn end_series(&mut self) -> Result<()> {
         match self.current.take() {
-            Some(current) => {
+            Some(current) if current.chunks > 0 => {
                 let len = (self.chunk_index.len() - current.index_at) as u64;
                 self.index.push(current.labels, current.chunks, len)
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::block::{BlockReader, BlockWriter, ChunkMeta, SeriesReader};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::merge::normalise;
+use crate::retention::{self, Horizons};
 use crate::sample::{Kind, Samples};
 use crate::series::read_left;
 use crate::snapshot::{left_exemplars, left_metadata, sort_exemplars};
@@ -36,13 +37,14 @@ impl Input {
     }
 }
 
-/// Writes the union of all inputs' series without what is deleted, and returns their number; `None` when `go_on` says
-/// that it is in vain. O(samples + series * log inputs).
+/// Writes the union of all inputs' series without what is deleted or has expired; false when `go_on` says that it is in
+/// vain. O(samples + series * log inputs).
 pub(super) fn merge_series(
     inputs: &[Input],
+    horizons: Option<&Horizons>,
     writer: &mut BlockWriter,
     go_on: impl Fn() -> bool,
-) -> Result<Option<u64>> {
+) -> Result<bool> {
     let mut readers = inputs.iter().map(|input| input.block.series_reader()).collect::<Result<Vec<_>>>()?;
     let mut next: BinaryHeap<Reverse<(Labels, usize, u32)>> = BinaryHeap::new();
     for (number, input) in inputs.iter().enumerate() {
@@ -51,7 +53,7 @@ pub(super) fn merge_series(
         }
     }
     let mut sources: Vec<(usize, u32)> = Vec::new();
-    let (mut seen, mut written) = (0, 0);
+    let mut seen = 0;
     while let Some(Reverse((labels, number, series))) = next.pop() {
         if !inputs[number].is_gone(series) {
             sources.push((number, series));
@@ -62,43 +64,49 @@ pub(super) fn merge_series(
         if next.peek().is_none_or(|Reverse((other, _, _))| *other != labels) {
             seen += 1;
             if seen % SERIES_UNASKED == 0 && !go_on() {
-                return Ok(None);
+                return Ok(false);
             }
-            // Of a source that is not wholly deleted a sample is left.
             if !sources.is_empty() {
                 writer.series(&labels)?;
-                let chunks = gather(inputs, &mut readers, &sources)?;
+                let chunks = gather(inputs, horizons, &labels, &mut readers, &sources)?;
                 for kind in Kind::ALL {
                     merge_kind(inputs, &chunks, kind, writer)?;
                 }
-                written += 1;
             }
             sources.clear();
         }
     }
-    Ok(Some(written))
+    Ok(true)
 }
 
 /// A chunk of which something is left, and the input it lies in.
 struct Placed {
     input: usize,
     chunk: ChunkMeta,
-    /// Deleted times, if it holds any.
+    /// Deleted and expired times, if it holds any.
     deleted: Option<Arc<Intervals>>,
 }
 
 /// The chunks of one label set in all inputs.
-fn gather(inputs: &[Input], readers: &mut [SeriesReader<'_>], sources: &[(usize, u32)]) -> Result<Vec<Placed>> {
+fn gather(
+    inputs: &[Input],
+    horizons: Option<&Horizons>,
+    labels: &Labels,
+    readers: &mut [SeriesReader<'_>],
+    sources: &[(usize, u32)],
+) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     let mut list = Vec::new();
     for &(number, series) in sources {
         list.clear();
         readers[number].chunks(series, &mut list)?;
         let deleted = inputs[number].deleted.as_ref().and_then(|deleted| deleted.series(series));
+        let min_ms = list.iter().map(|chunk| chunk.min_ms).min().unwrap_or(i64::MAX);
+        let gone = retention::gone(horizons, labels, min_ms, deleted);
         for chunk in list.drain(..) {
             let range = chunk.time_range();
-            if deleted.is_none_or(|deleted| !deleted.covers(range)) {
-                let deleted = deleted.filter(|deleted| deleted.overlaps(range)).cloned();
+            if gone.as_ref().is_none_or(|gone| !gone.covers(range)) {
+                let deleted = gone.clone().filter(|gone| gone.overlaps(range));
                 placed.push(Placed { input: number, chunk, deleted });
             }
         }
@@ -144,8 +152,8 @@ fn write(kind: Kind, samples: &mut Samples, writer: &mut BlockWriter) -> Result<
 /// Metadata and exemplars of a block to be written.
 pub(super) type Notes = (Vec<Metadata>, Vec<(Labels, Vec<Exemplar>)>);
 
-/// Metadata of all inputs, that of the newest writes winning, and all exemplars.
-pub(super) fn merge_notes(inputs: &[Input]) -> Result<Notes> {
+/// Metadata of all inputs, that of the newest writes winning, and all exemplars that have not expired.
+pub(super) fn merge_notes(inputs: &[Input], horizons: Option<&Horizons>) -> Result<Notes> {
     let mut ordered: Vec<_> = inputs.iter().collect();
     ordered.sort_by_key(|input| (input.block.meta().lsn_max, input.block.meta().id));
     let mut metadata = BTreeMap::new();
@@ -154,7 +162,11 @@ pub(super) fn merge_notes(inputs: &[Input]) -> Result<Notes> {
         let deleted = deleted.as_deref();
         metadata.extend(left_metadata(block, deleted)?.into_iter().map(|known| (known.metric.clone(), known)));
         for (labels, list) in left_exemplars(block, deleted)? {
-            exemplars.entry(labels).or_default().extend(list);
+            let since_ms = horizons.map_or(i64::MIN, |horizons| horizons.since_ms(&labels));
+            let mut kept = list.into_iter().filter(|exemplar| since_ms <= exemplar.time_ms).peekable();
+            if kept.peek().is_some() {
+                exemplars.entry(labels).or_default().extend(kept);
+            }
         }
     }
     exemplars.values_mut().for_each(sort_exemplars);

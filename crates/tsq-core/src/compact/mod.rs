@@ -4,12 +4,14 @@
 mod merge;
 mod plan;
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::block::BlockId;
 use crate::error::{Error, Result};
 use crate::flush::Change;
 use crate::manifest::BlockEntry;
+use crate::retention::Expiry;
 use crate::store::{Counters, Store, block_path};
 use crate::tombstones::Tombstones;
 use merge::Input;
@@ -44,19 +46,46 @@ impl Store {
     /// Whether a rule asks for work.
     pub(crate) fn wants_compaction(&self) -> bool {
         let blocks = self.manifest.lock().blocks.clone();
-        plan(&blocks, false).is_some()
-            || self.rewrite(&blocks).is_some()
-            || !expired(&blocks, &self.options, self.clock.now_ms()).is_empty()
+        plan(&blocks, false).is_some() || self.rewrite(&blocks).is_some() || !self.expired(&blocks).is_empty()
     }
 
     fn rewrite(&self, blocks: &[BlockEntry]) -> Option<Merge> {
         let tombstones = Arc::clone(&self.state.read().tombstones);
-        rewrite(blocks, |block| tombstones.of(block).map_or(0, |deleted| deleted.samples()))
+        let deleted = rewrite(blocks, |block| tombstones.of(block).map_or(0, |deleted| deleted.samples()));
+        deleted.or_else(|| self.rewrite_expired(blocks))
+    }
+
+    /// A block of which enough has expired to write it anew.
+    fn rewrite_expired(&self, blocks: &[BlockEntry]) -> Option<Merge> {
+        let horizons = self.horizons()?;
+        let readers = Arc::clone(&self.state.read().blocks);
+        let mut known = self.expiries.lock();
+        known.retain(|id, _| blocks.iter().any(|block| block.id == *id));
+        for block in blocks.iter().filter(|block| block.min_ms < horizons.newest_ms()) {
+            let expiry = match known.entry(block.id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let reader = readers.iter().find(|reader| reader.meta().id == block.id)?;
+                    // What cannot be read is reported to those who read it; it expires as a whole.
+                    new.insert(Expiry::of(reader, &horizons).unwrap_or_default())
+                }
+            };
+            if expiry.is_due(&horizons) {
+                return Some(Merge { blocks: vec![block.id], level: block.level });
+            }
+        }
+        None
+    }
+
+    /// Blocks that the retention by time or by size no longer keeps.
+    fn expired(&self, blocks: &[BlockEntry]) -> Vec<BlockId> {
+        let oldest_ms = self.horizons().map_or(i64::MIN, |horizons| horizons.oldest_ms());
+        expired(blocks, oldest_ms, self.options.retention_bytes)
     }
 
     fn apply_retention(&self) -> Result<()> {
         let blocks = self.manifest.lock().blocks.clone();
-        let removed = expired(&blocks, &self.options, self.clock.now_ms());
+        let removed = self.expired(&blocks);
         if removed.is_empty() {
             return Ok(());
         }
@@ -71,11 +100,14 @@ impl Store {
         let lsn_min = inputs.iter().map(|input| input.block.meta().lsn_min).min().unwrap_or(0);
         let lsn_max = inputs.iter().map(|input| input.block.meta().lsn_max).max().unwrap_or(0);
         let mut writer = self.new_block(merge.level, (lsn_min, lsn_max), merge.blocks.clone())?;
-        let Some(series) = merge::merge_series(&inputs, &mut writer, unchanged)? else { return Ok(None) };
-        let (metadata, exemplars) = merge::merge_notes(&inputs)?;
+        let horizons = self.horizons();
+        if !merge::merge_series(&inputs, horizons.as_deref(), &mut writer, unchanged)? {
+            return Ok(None);
+        }
+        let (metadata, exemplars) = merge::merge_notes(&inputs, horizons.as_deref())?;
         let mut change =
             Change { added: Vec::new(), removed: merge.blocks.clone(), flushed: None, applied: Some(applied.clone()) };
-        if series > 0 || !metadata.is_empty() || !exemplars.is_empty() {
+        if writer.has_samples() || !metadata.is_empty() || !exemplars.is_empty() {
             change.added.push(writer.finish(&metadata, &exemplars)?);
         }
         if self.publish(&change)? {

@@ -7,7 +7,6 @@
 
 use crate::block::BlockId;
 use crate::manifest::BlockEntry;
-use crate::options::Options;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -69,16 +68,13 @@ pub(crate) fn rewrite(blocks: &[BlockEntry], deleted: impl Fn(BlockId) -> u64) -
     Some(Merge { blocks: vec![block.id], level: block.level })
 }
 
-/// Blocks that the retention by time or by size no longer keeps.
-pub(crate) fn expired(blocks: &[BlockEntry], options: &Options, now_ms: i64) -> Vec<BlockId> {
+/// Blocks that end before the oldest kept time, and the oldest ones while all are larger than a limit.
+pub(crate) fn expired(blocks: &[BlockEntry], oldest_ms: i64, bytes_max: Option<u64>) -> Vec<BlockId> {
     let mut kept: Vec<_> = blocks.iter().collect();
     kept.sort_by_key(|block| (block.max_ms, block.id));
     let mut removed = Vec::new();
-    if let Some(retention) = options.retention {
-        let oldest = now_ms.saturating_sub(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX));
-        removed.extend(kept.extract_if(.., |block| block.samples > 0 && block.max_ms < oldest).map(|block| block.id));
-    }
-    if let Some(limit) = options.retention_bytes {
+    removed.extend(kept.extract_if(.., |block| block.samples > 0 && block.max_ms < oldest_ms).map(|block| block.id));
+    if let Some(limit) = bytes_max {
         let mut total = bytes(&kept);
         for block in kept {
             if total <= limit {
@@ -93,7 +89,6 @@ pub(crate) fn expired(blocks: &[BlockEntry], options: &Options, now_ms: i64) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
 
@@ -137,10 +132,8 @@ mod tests {
     #[test]
     fn retention_drops_the_oldest() {
         let blocks: Vec<_> = (0..4).map(|i| block(i, 1, i as i64 * 1000, i as i64 * 1000 + 999)).collect();
-        let by_time = Options { retention: Some(Duration::from_millis(2000)), ..Options::default() };
-        assert_eq!(expired(&blocks, &by_time, 4000), [BlockId(0), BlockId(1)]);
-        let by_size = Options { retention_bytes: Some(250), ..Options::default() };
-        assert_eq!(expired(&blocks, &by_size, 4000), [BlockId(0), BlockId(1)]);
-        assert_eq!(expired(&blocks, &Options::default(), 4000), []);
+        assert_eq!(expired(&blocks, 2000, None), [BlockId(0), BlockId(1)]);
+        assert_eq!(expired(&blocks, i64::MIN, Some(250)), [BlockId(0), BlockId(1)]);
+        assert_eq!(expired(&blocks, i64::MIN, None), []);
     }
 }

@@ -77,6 +77,7 @@ fn flags(call: &Call) -> Result<Answer, ApiError> {
         ("flush_interval", text(&options.flush_interval)),
         ("log_bytes_max", options.log_bytes_max.to_string()),
         ("retention", text(&options.retention)),
+        ("retention_filter", options.retention_rules.iter().map(retention_rule).collect::<Vec<_>>().join("; ")),
         ("retention_bytes", text(&options.retention_bytes)),
         ("head_series", options.limits.head_series.to_string()),
         ("query_lookback", text(&engine.lookback)),
@@ -180,6 +181,11 @@ fn blocks(call: &Call) -> Result<Answer, ApiError> {
         version: 1,
     };
     serialized(&BTreeMap::from([("blocks", metas.iter().map(shown).collect::<Vec<_>>())]))
+}
+
+fn retention_rule(rule: &tsq::RetentionRule) -> String {
+    let matchers: Vec<String> = rule.matchers.iter().map(ToString::to_string).collect();
+    format!("{{{}}}:{}", matchers.join(","), rule.keep.map_or("none".to_owned(), |keep| format!("{keep:?}")))
 }
 
 fn retention(db: &tsq::Db) -> String {
