@@ -151,6 +151,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Delete the oldest data while all of it takes more than this, such as 50GiB. none: no bound"
     ),
     setting!(
+        "compaction-bytes-per-second",
+        SIZE_OR_NONE,
+        options.compaction_bytes_per_s,
+        "Bytes that merging blocks in the background writes in a second at most. none: as fast as it can"
+    ),
+    setting!(
         "flush-bytes",
         SIZE,
         options.flush_bytes,

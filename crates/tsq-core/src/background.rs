@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::compact::Pass;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
@@ -29,7 +30,7 @@ impl Background {
         Ok(Self { threads: vec![spawn("tsq-flush", flush_loop)?, spawn("tsq-compact", compact_loop)?] })
     }
 
-    /// Waits for both threads; each finishes what it is doing.
+    /// Waits for both threads. A flush finishes, a merge is given up at its next series.
     pub(crate) fn stop(self, store: &Store) {
         store.stopping.store(true, Ordering::Release);
         store.wake();
@@ -68,9 +69,12 @@ fn compact_loop(store: &Store) {
         ticks += 1;
         if ticks >= COMPACTION_TICKS {
             ticks = 0;
-            if store.has_space() && store.wants_compaction() {
-                // A failed compaction is counted, changes nothing, and is tried again.
-                let _ = store.compact(false);
+            // A failed compaction is counted, changes nothing, and is tried again.
+            if !store.has_space() {
+                // What has expired makes room.
+                let _ = store.apply_retention();
+            } else if store.wants_compaction() {
+                let _ = store.compact(Pass::Background);
             }
         }
     }

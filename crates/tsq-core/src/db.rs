@@ -11,6 +11,7 @@ use crate::background::Background;
 use crate::batch::{Appended, Batch, CanonicalLabels, LabelSource, SeriesHandle};
 use crate::block::BlockMeta;
 use crate::clock::{Clock, SystemClock};
+use crate::compact::Pass;
 use crate::delete::{Cleaned, Deleted};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
@@ -252,7 +253,7 @@ impl Db {
     /// As [`Db::flush`]; `Corrupt` when a block to be merged is damaged.
     pub fn compact(&self) -> Result<()> {
         self.0.store.flush()?;
-        self.0.store.compact(true)
+        self.0.store.compact(Pass::Asked)
     }
 
     /// Flushes, then makes a copy of the database in another directory, by hard links where the file system can.

@@ -101,7 +101,7 @@ impl Store {
             let samples = state.tombstones.of(id).map_or(0, |deleted| deleted.samples());
             let before = state.blocks.iter().find(|block| block.meta().id == id).map_or(0, |b| b.meta().file_bytes);
             // A delete in the same block meanwhile is applied too.
-            if let Some(after) = self.merge_blocks(&merge)? {
+            if let Some(after) = self.merge_blocks(&merge, crate::compact::Pass::Asked)? {
                 cleaned.blocks += 1;
                 cleaned.samples += samples;
                 cleaned.bytes_before += before;

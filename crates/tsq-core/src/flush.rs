@@ -205,13 +205,26 @@ impl Store {
         notes: Vec<Metadata>,
         tombstones: Option<Tombstones>,
     ) {
+        // Nobody else changes blocks, tombstones or their metadata: the manifest is locked. Writers wait for the swap alone.
+        let before = self.state.read().clone();
+        let mut blocks: Vec<_> = before.blocks.iter().cloned().collect();
+        blocks.retain(|block| !change.removed.contains(&block.meta().id));
+        blocks.extend(readers);
+        let metadata =
+            if notes.is_empty() { before.metadata } else { self.with_notes(change, &before.metadata, notes) };
         let mut state = self.state.write();
         if let Some(tombstones) = tombstones {
             state.tombstones = Arc::new(tombstones);
         }
-        let mut blocks: Vec<_> = state.blocks.iter().cloned().collect();
-        blocks.retain(|block| !change.removed.contains(&block.meta().id));
-        let mut metadata = KnownMetadata::clone(&state.metadata);
+        state.blocks = Arc::new(blocks);
+        state.metadata = metadata;
+        if let Some((flushed, _)) = &change.flushed {
+            state.generations.retain(|generation| !Arc::ptr_eq(generation, flushed));
+        }
+    }
+
+    fn with_notes(&self, change: &Change, known: &KnownMetadata, notes: Vec<Metadata>) -> Arc<KnownMetadata> {
+        let mut metadata = known.clone();
         for known in notes {
             // Only a flush brings news: compactions repeat what is known, imports are the oldest of all.
             if change.flushed.is_some() {
@@ -220,12 +233,7 @@ impl Store {
                 metadata.by_metric.entry(known.metric.clone()).or_insert(known);
             }
         }
-        blocks.extend(readers);
-        state.blocks = Arc::new(blocks);
-        state.metadata = Arc::new(metadata);
-        if let Some((flushed, _)) = &change.flushed {
-            state.generations.retain(|generation| !Arc::ptr_eq(generation, flushed));
-        }
+        Arc::new(metadata)
     }
 
     /// Deletes the files of removed blocks; what cannot be deleted now is tried again at the next publication. Their

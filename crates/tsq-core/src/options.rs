@@ -85,6 +85,9 @@ pub struct Options {
     pub retention_rules: Vec<RetentionRule>,
     /// Drop the oldest blocks while all blocks together are larger than this. Default `None`: no bound.
     pub retention_bytes: Option<u64>,
+    /// Bytes that background compaction writes in a second at most; compactions that a caller waits for are not held
+    /// back. Default 64 MiB; `None`: as fast as it can.
+    pub compaction_bytes_per_s: Option<u64>,
     /// Refuse writes when the file system has fewer free bytes than this. Default `None`: the larger of 1 % of the
     /// file system and twice `flush_bytes`.
     pub low_space_bytes: Option<u64>,
@@ -107,6 +110,7 @@ impl Default for Options {
             retention: None,
             retention_rules: Vec::new(),
             retention_bytes: None,
+            compaction_bytes_per_s: Some(64 << 20),
             low_space_bytes: None,
             background: true,
             shards: 16,

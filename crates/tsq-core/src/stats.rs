@@ -44,9 +44,13 @@ pub struct Stats {
     pub compactions: u64,
     /// Compactions that failed and will be tried again.
     pub compaction_failures: u64,
+    /// Bytes of the blocks that merges replaced.
+    pub compaction_read_bytes: u64,
+    /// Bytes of the blocks that merges wrote.
+    pub compaction_written_bytes: u64,
     /// Deletes that deleted something.
     pub deletes: u64,
-    /// Bytes of all blocks written by flush and compaction: with `samples` this gives the write amplification.
+    /// Bytes of all blocks written by flushes, imports and merges.
     pub blocks_written_bytes: u64,
     /// Bytes of a torn log tail cut at opening.
     pub torn_tail_bytes: u64,
@@ -57,6 +61,13 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// How often bytes of blocks were written since opening, the first time included: all that was written by what
+    /// flushes and imports wrote. The log is not counted. `None` before the first flush.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let first = self.blocks_written_bytes.saturating_sub(self.compaction_written_bytes);
+        (first > 0).then(|| self.blocks_written_bytes as f64 / first as f64)
+    }
+
     pub(crate) fn of(store: &Store) -> Self {
         let state = store.state.read().clone();
         let counters = &store.counters;
@@ -81,6 +92,8 @@ impl Stats {
             flush_failures: get(&counters.flush_failures),
             compactions: get(&counters.compactions),
             compaction_failures: get(&counters.compaction_failures),
+            compaction_read_bytes: get(&counters.compaction_read_bytes),
+            compaction_written_bytes: get(&counters.compaction_written_bytes),
             deletes: get(&counters.deletes),
             blocks_written_bytes: get(&counters.blocks_written_bytes),
             torn_tail_bytes: get(&counters.torn_tail_bytes),

@@ -122,6 +122,8 @@ pub(crate) struct Counters {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compaction_failures: AtomicU64,
+    pub(crate) compaction_read_bytes: AtomicU64,
+    pub(crate) compaction_written_bytes: AtomicU64,
     pub(crate) deletes: AtomicU64,
     pub(crate) blocks_written_bytes: AtomicU64,
     pub(crate) torn_tail_bytes: AtomicU64,

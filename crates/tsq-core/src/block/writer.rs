@@ -129,6 +129,11 @@ impl BlockWriter {
         (self.effort, self.columns.effort) = (effort, effort);
     }
 
+    /// Bytes written so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.out.position()
+    }
+
     /// Whether it holds a sample.
     pub(crate) fn has_samples(&self) -> bool {
         self.meta.samples > 0

@@ -1,4 +1,4 @@
-//! Merging blocks: series in label order, the samples of each by the merge rule. Memory: one series' samples at a time.
+//! Merging blocks: series in label order, the samples of each by the merge rule.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -8,7 +8,7 @@ use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockReader, BlockWriter, ChunkMeta, SeriesReader};
 use crate::error::Result;
 use crate::labels::Labels;
-use crate::merge::normalise;
+use crate::merge::{normalise, pick_rows};
 use crate::retention::{self, Horizons};
 use crate::sample::{Kind, Samples};
 use crate::series::read_left;
@@ -18,8 +18,8 @@ use crate::tombstones::{BlockTombstones, Intervals};
 /// Chunks with as many samples are copied without decoding when nothing overlaps them.
 const FULL_CHUNK: u32 = 1024;
 
-/// Series between two looks at whether to go on.
-const SERIES_UNASKED: u64 = 256;
+/// Samples of one series that are held before the first of them are written.
+const HELD_SAMPLES: usize = 64 * 1024;
 
 /// A block to be merged and what is deleted of it.
 pub(super) struct Input {
@@ -38,12 +38,13 @@ impl Input {
 }
 
 /// Writes the union of all inputs' series without what is deleted or has expired; false when `go_on` says that it is in
-/// vain. O(samples + series * log inputs).
+/// vain: it is asked between series, with the bytes written so far. O(samples + series * log inputs). Memory: the index of
+/// the new block, and a bounded number of samples where the inputs' chunks of a series do not overlap.
 pub(super) fn merge_series(
     inputs: &[Input],
     horizons: Option<&Horizons>,
     writer: &mut BlockWriter,
-    go_on: impl Fn() -> bool,
+    mut go_on: impl FnMut(u64) -> bool,
 ) -> Result<bool> {
     let mut readers = inputs.iter().map(|input| input.block.series_reader()).collect::<Result<Vec<_>>>()?;
     let mut next: BinaryHeap<Reverse<(Labels, usize, u32)>> = BinaryHeap::new();
@@ -53,7 +54,6 @@ pub(super) fn merge_series(
         }
     }
     let mut sources: Vec<(usize, u32)> = Vec::new();
-    let mut seen = 0;
     while let Some(Reverse((labels, number, series))) = next.pop() {
         if !inputs[number].is_gone(series) {
             sources.push((number, series));
@@ -62,8 +62,7 @@ pub(super) fn merge_series(
             next.push(Reverse((readers[number].labels(series + 1)?, number, series + 1)));
         }
         if next.peek().is_none_or(|Reverse((other, _, _))| *other != labels) {
-            seen += 1;
-            if seen % SERIES_UNASKED == 0 && !go_on() {
+            if !go_on(writer.position()) {
                 return Ok(false);
             }
             if !sources.is_empty() {
@@ -125,6 +124,9 @@ fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut Bloc
         let block = &inputs[*input].block;
         let after = chunks.get(position + 1).map_or(i64::MAX, |next| next.chunk.min_ms);
         let alone = newest < chunk.min_ms && chunk.max_ms < after;
+        if samples.len() >= HELD_SAMPLES && newest < chunk.min_ms {
+            write_full(kind, &mut samples, writer)?;
+        }
         // What a flush encoded in a hurry is worth another look, once.
         let settled = block.meta().level > 0;
         if let Some(deleted) = deleted {
@@ -138,6 +140,20 @@ fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut Bloc
         newest = newest.max(chunk.max_ms);
     }
     write(kind, &mut samples, writer)
+}
+
+/// Writes as many samples as fill chunks, and keeps the rest.
+fn write_full(kind: Kind, samples: &mut Samples, writer: &mut BlockWriter) -> Result<()> {
+    normalise(kind, samples);
+    let full = samples.len() - samples.len() % FULL_CHUNK as usize;
+    let rest: Vec<usize> = (full..samples.len()).collect();
+    let mut left = samples.clone();
+    pick_rows(&mut left, &rest);
+    let first: Vec<usize> = (0..full).collect();
+    pick_rows(samples, &first);
+    write(kind, samples, writer)?;
+    *samples = left;
+    Ok(())
 }
 
 fn write(kind: Kind, samples: &mut Samples, writer: &mut BlockWriter) -> Result<()> {

@@ -2,6 +2,7 @@
 //! keeps.
 
 mod merge;
+mod pace;
 mod plan;
 
 use std::collections::btree_map::Entry;
@@ -16,31 +17,36 @@ use crate::store::{Counters, Store, block_path};
 use crate::tombstones::Tombstones;
 use merge::Input;
 
+use pace::Pace;
+
+pub(crate) use pace::Pass;
 pub(crate) use plan::{Merge, expired, plan, rewrite};
 
 impl Store {
-    /// Applies retention, then merges blocks until no rule asks for a merge. With `all`, first-level blocks are merged
-    /// whatever the rules say.
-    pub(crate) fn compact(&self, all: bool) -> Result<()> {
+    /// Applies retention, then merges blocks until no rule asks for a merge.
+    pub(crate) fn compact(&self, pass: Pass) -> Result<()> {
         let _one = self.compacting.lock();
-        let result = self.compact_locked(all);
+        let result = self.compact_locked(pass);
         if result.is_err() {
             Counters::add(&self.counters.compaction_failures, 1);
         }
         result
     }
 
-    fn compact_locked(&self, all: bool) -> Result<()> {
+    fn compact_locked(&self, pass: Pass) -> Result<()> {
         self.wal()?;
         self.apply_retention()?;
-        loop {
+        while pass.goes_on(self) {
             let blocks = self.manifest.lock().blocks.clone();
-            let Some(merge) = plan(&blocks, all).or_else(|| self.rewrite(&blocks)) else { return Ok(()) };
+            let Some(merge) = plan(&blocks, pass == Pass::Asked).or_else(|| self.rewrite(&blocks)) else {
+                return Ok(());
+            };
             // A delete meanwhile: the next look at the blocks plans the merge again.
-            if self.merge_blocks(&merge)?.is_some() {
+            if self.merge_blocks(&merge, pass)?.is_some() {
                 Counters::add(&self.counters.compactions, 1);
             }
         }
+        Ok(())
     }
 
     /// Whether a rule asks for work.
@@ -83,7 +89,8 @@ impl Store {
         expired(blocks, oldest_ms, self.options.retention_bytes)
     }
 
-    fn apply_retention(&self) -> Result<()> {
+    /// Drops the blocks that nobody may see any more. Needs no space to speak of.
+    pub(crate) fn apply_retention(&self) -> Result<()> {
         let blocks = self.manifest.lock().blocks.clone();
         let removed = self.expired(&blocks);
         if removed.is_empty() {
@@ -93,15 +100,17 @@ impl Store {
     }
 
     /// Replaces blocks by one that holds what is not deleted of them, or by none. Returns the bytes of that one; `None`
-    /// and nothing is changed when something is deleted from them meanwhile.
-    pub(crate) fn merge_blocks(&self, merge: &Merge) -> Result<Option<u64>> {
+    /// and nothing is changed when something is deleted from them meanwhile, or a background pass is to end.
+    pub(crate) fn merge_blocks(&self, merge: &Merge, pass: Pass) -> Result<Option<u64>> {
         let (inputs, applied) = self.inputs(&merge.blocks);
         let unchanged = || applied.agrees(&self.state.read().tombstones, &merge.blocks);
         let lsn_min = inputs.iter().map(|input| input.block.meta().lsn_min).min().unwrap_or(0);
         let lsn_max = inputs.iter().map(|input| input.block.meta().lsn_max).max().unwrap_or(0);
         let mut writer = self.new_block(merge.level, (lsn_min, lsn_max), merge.blocks.clone())?;
         let horizons = self.horizons();
-        if !merge::merge_series(&inputs, horizons.as_deref(), &mut writer, unchanged)? {
+        let mut pace = Pace::new(self, pass);
+        let go_on = |written| pace.goes_on(written) && unchanged();
+        if !merge::merge_series(&inputs, horizons.as_deref(), &mut writer, go_on)? {
             return Ok(None);
         }
         let (metadata, exemplars) = merge::merge_notes(&inputs, horizons.as_deref())?;
@@ -111,7 +120,11 @@ impl Store {
             change.added.push(writer.finish(&metadata, &exemplars)?);
         }
         if self.publish(&change)? {
-            return Ok(Some(change.added.iter().map(|meta| meta.file_bytes).sum()));
+            let written = change.added.iter().map(|meta| meta.file_bytes).sum();
+            let read = inputs.iter().map(|input| input.block.meta().file_bytes).sum();
+            Counters::add(&self.counters.compaction_read_bytes, read);
+            Counters::add(&self.counters.compaction_written_bytes, written);
+            return Ok(Some(written));
         }
         for meta in &change.added {
             let path = block_path(&self.blocks_dir(), meta.id);

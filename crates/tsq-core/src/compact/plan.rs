@@ -19,6 +19,9 @@ const MERGE_COUNT: usize = 4;
 /// A merged block is not made larger than this.
 const MERGE_BYTES_MAX: u64 = 8 << 30;
 
+/// Blocks that are merged at once: bounds what is open and the length of a merge.
+const MERGE_COUNT_MAX: usize = 64;
+
 /// A merge to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Merge {
@@ -36,20 +39,34 @@ pub(crate) fn plan(blocks: &[BlockEntry], all: bool) -> Option<Merge> {
         let fits = |block: &BlockEntry| window.is_none_or(|window| block.max_ms.div_euclid(window) == key(block));
         candidates.retain(|block| fits(block));
         for group in candidates.chunk_by(|left, right| key(left) == key(right)) {
-            if group.len() >= MERGE_COUNT && bytes(group) <= MERGE_BYTES_MAX {
-                return Some(merge(group, tier));
+            if let Some(group) = smallest(group) {
+                return Some(merge(&group, tier));
             }
         }
     }
     for level in WINDOWS_MS.len() as u8..u8::MAX {
         let group: Vec<_> = blocks.iter().filter(|block| block.level == level).collect();
-        if group.len() >= MERGE_COUNT && bytes(&group) <= MERGE_BYTES_MAX {
+        if let Some(group) = smallest(&group) {
             return Some(merge(&group, usize::from(level)));
         }
     }
     let mut first: Vec<_> = blocks.iter().filter(|block| all && block.level == 0).collect();
     first.sort_by_key(|block| (block.min_ms, block.id));
     (first.len() > 1).then(|| merge(&first, 0))
+}
+
+/// The smallest blocks of a group that may be merged at once, in order of time; `None` when they are too few.
+fn smallest<'a>(group: &[&'a BlockEntry]) -> Option<Vec<&'a BlockEntry>> {
+    let mut sorted = group.to_vec();
+    sorted.sort_by_key(|block| (block.file_bytes, block.id));
+    let mut total = 0;
+    let fits = |block: &&BlockEntry| {
+        total += block.file_bytes;
+        total <= MERGE_BYTES_MAX
+    };
+    let mut taken: Vec<_> = sorted.into_iter().take(MERGE_COUNT_MAX).take_while(fits).collect();
+    taken.sort_by_key(|block| (block.min_ms, block.id));
+    (taken.len() >= MERGE_COUNT).then_some(taken)
 }
 
 fn bytes(group: &[&BlockEntry]) -> u64 {
@@ -118,6 +135,17 @@ mod tests {
         assert_eq!(plan(&wide[..2], false), None);
         assert_eq!(plan(&wide[..2], true).map(|merge| merge.blocks.len()), Some(2));
         assert_eq!(plan(&wide[..1], true), None);
+    }
+
+    /// A block of nearly the size of a merge once kept all others of its window from being merged.
+    #[test]
+    fn small_blocks_are_merged_beside_a_huge_one_and_never_too_many() {
+        let mut blocks: Vec<_> = (0..6).map(|i| block(i, 0, i as i64, i as i64 + 1)).collect();
+        blocks[0].file_bytes = MERGE_BYTES_MAX;
+        let merge = plan(&blocks, false).unwrap();
+        assert_eq!(merge.blocks, (1..6).map(BlockId).collect::<Vec<_>>());
+        let many: Vec<_> = (0..1000).map(|i| block(i, 0, i as i64, i as i64 + 1)).collect();
+        assert_eq!(plan(&many, false).unwrap().blocks.len(), MERGE_COUNT_MAX);
     }
 
     #[test]

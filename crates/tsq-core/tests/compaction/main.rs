@@ -1,5 +1,6 @@
 //! What flushes, merges and retention leave: the answer never depends on when they ran, nor on the order of arrival.
 
+mod background;
 mod content;
 mod order;
 mod retention;

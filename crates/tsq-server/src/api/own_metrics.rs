@@ -180,13 +180,23 @@ fn engine(page: &mut Page, stats: &Stats) {
         ("tsq_deletes_total", "Deletes that deleted something.", stats.deletes),
         ("tsq_compactions_total", "Merges of blocks.", stats.compactions),
         ("tsq_compaction_failures_total", "Merges that failed and are tried again.", stats.compaction_failures),
+        ("tsq_compaction_read_bytes_total", "Bytes of the blocks that merges replaced.", stats.compaction_read_bytes),
+        (
+            "tsq_compaction_written_bytes_total",
+            "Bytes of the blocks that merges wrote.",
+            stats.compaction_written_bytes,
+        ),
         (
             "tsq_blocks_written_bytes_total",
-            "Bytes of blocks written by flushes and merges.",
+            "Bytes of blocks written by flushes, imports and merges.",
             stats.blocks_written_bytes,
         ),
     ] {
         page.one(name, "counter", help, value);
+    }
+    if let Some(amplification) = stats.write_amplification() {
+        let help = "Bytes of blocks written since the start by those that were written for the first time.";
+        page.one("tsq_write_amplification", "gauge", help, amplification);
     }
     page.family("tsq_rejected_samples_total", "counter", "Samples that the engine refused, from all writers.");
     for (reason, count) in &stats.rejected {
