@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta};
+use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta, ReadCache};
 use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, Columns, Effort, OpenChunk, decode_prefix};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
+use crate::families::Groups;
 use crate::labels::Labels;
 use crate::query::Matcher;
 use crate::sample::{Kind, Samples, TimeRange};
@@ -118,10 +119,19 @@ pub fn write_block<'a>(dir: &Path, series: impl Iterator<Item = (Labels, &'a Sam
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let spec = BlockSpec { db_id: DB_ID, id: BlockId(1), ..BlockSpec::default() };
     let mut writer = BlockWriter::create(disk, dir, spec)?;
+    let mut take = |from: &mut &Samples, kind: Kind, samples: &mut Samples| {
+        if kind == Kind::Float {
+            samples.clone_from(from);
+        }
+        Ok(())
+    };
+    let mut groups = Groups::new();
     for (labels, samples) in series {
-        writer.series(&labels)?;
-        writer.samples(Kind::Float, samples)?;
+        if let Some(group) = groups.push(labels, samples) {
+            group.write(&mut writer, &mut take)?;
+        }
     }
+    groups.finish().map_or(Ok(()), |group| group.write(&mut writer, &mut take))?;
     writer.finish(&[], &[])
 }
 
@@ -168,14 +178,14 @@ impl Block {
     /// # Errors
     /// As for reading a block.
     pub fn read(&self, series: &[u32], out: &mut Samples) -> Result<usize> {
-        let (mut chunks, mut count) = (Vec::<ChunkMeta>::new(), 0);
+        let (mut chunks, mut cache, mut count) = (Vec::<ChunkMeta>::new(), ReadCache::default(), 0);
         let mut reader = self.0.series_reader()?;
         for series in series {
             chunks.clear();
             out.clear();
             reader.chunks(*series, &mut chunks)?;
             for chunk in &chunks {
-                self.0.read_chunk(chunk, out)?;
+                self.0.read_chunk(chunk, &mut cache, out)?;
             }
             count += out.len();
         }

@@ -7,14 +7,18 @@ use std::sync::atomic::Ordering;
 use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter};
 use crate::error::{Error, Result};
-use crate::head::{Frozen, Generation};
+use crate::families::Groups;
+use crate::head::{Frozen, Generation, SeriesRef};
 use crate::labels::Labels;
 use crate::manifest::{BlockEntry, Manifest};
-use crate::sample::Samples;
+use crate::sample::{Kind, Samples};
 use crate::snapshot::read_flushed;
 use crate::store::{Counters, KnownMetadata, Store, block_path};
 use crate::tombstones::{self, Tombstones, TombstonesRef};
 use crate::wal::Wal;
+
+/// The series of one label set in a generation, by kind.
+type Sources = [Option<SeriesRef>; Kind::ALL.len()];
 
 /// What a publication changes.
 pub(crate) struct Change {
@@ -98,19 +102,28 @@ impl Store {
         generation.index.sort(&mut series);
         let lsn_min = self.manifest.lock().flushed_lsn + 1;
         let mut writer = self.new_block(0, (lsn_min, frozen.lsn_max), Vec::new())?;
-        let mut samples = Samples::default();
-        let mut last: Option<Labels> = None;
+        let mut read = |sources: &mut Sources, kind: Kind, samples: &mut Samples| match sources[kind as usize] {
+            Some(series) => read_flushed(generation, series, kind, samples),
+            None => Ok(()),
+        };
+        let mut groups = Groups::new();
+        let mut last: Option<(Labels, Sources)> = None;
         for series in series {
-            let labels = generation.index.labels(series);
-            let kind = read_flushed(generation, series, &mut samples)?;
-            if samples.is_empty() {
+            let (labels, kind) = (generation.index.labels(series), generation.index.kind(series));
+            if let Some((_, sources)) = last.as_mut().filter(|(known, _)| *known == labels) {
+                sources[kind as usize] = Some(series);
                 continue;
             }
-            if last.as_ref() != Some(&labels) {
-                writer.series(&labels)?;
-                last = Some(labels);
+            let mut sources = [None; Kind::ALL.len()];
+            sources[kind as usize] = Some(series);
+            let before = last.replace((labels, sources));
+            if let Some(group) = before.and_then(|(labels, sources)| groups.push(labels, sources)) {
+                group.write(&mut writer, &mut read)?;
             }
-            writer.samples(kind, &samples)?;
+        }
+        let group = last.and_then(|(labels, sources)| groups.push(labels, sources));
+        for group in group.into_iter().chain(groups.finish()) {
+            group.write(&mut writer, &mut read)?;
         }
         let notes = generation.notes.lock();
         let metadata: Vec<Metadata> = notes.metadata.values().cloned().collect();

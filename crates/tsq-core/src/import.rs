@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::batch::{Batch, Exemplar, Metadata};
 use crate::codec::Effort;
 use crate::error::Result;
+use crate::families::Groups;
 use crate::flush::Change;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
@@ -141,13 +142,18 @@ impl Importer {
         // Imported data is in no record of the log: LSN range 0 to 0.
         let mut writer = self.store.new_block(0, (0, 0), Vec::new())?;
         writer.set_effort(Effort::Small);
+        let mut take = |kinds: &mut BTreeMap<Kind, Samples>, kind: Kind, samples: &mut Samples| {
+            *samples = kinds.remove(&kind).unwrap_or_default();
+            merge::normalise(kind, samples);
+            Ok(())
+        };
+        let mut groups = Groups::new();
         for (labels, kinds) in std::mem::take(&mut self.gathered) {
-            writer.series(&labels)?;
-            for (kind, mut samples) in kinds {
-                merge::normalise(kind, &mut samples);
-                writer.samples(kind, &samples)?;
+            if let Some(group) = groups.push(labels, kinds) {
+                group.write(&mut writer, &mut take)?;
             }
         }
+        groups.finish().map_or(Ok(()), |group| group.write(&mut writer, &mut take))?;
         let metadata: Vec<_> = std::mem::take(&mut self.metadata).into_values().collect();
         let mut exemplars: Vec<_> = std::mem::take(&mut self.exemplars).into_iter().collect();
         exemplars.iter_mut().for_each(|(_, list)| crate::snapshot::sort_exemplars(list));

@@ -77,6 +77,18 @@ impl Labels {
         self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
+    /// The value of a label, with the canonical bytes of the labels before and behind it. O(labels before it).
+    pub(crate) fn around(&self, name: &str) -> Option<(&[u8], &str, &[u8])> {
+        let mut labels = self.iter();
+        loop {
+            let before = self.0.len() - labels.rest.len();
+            let (found, value) = labels.next().filter(|(found, _)| *found <= name)?;
+            if found == name {
+                return Some((&self.0[..before], value, labels.rest));
+            }
+        }
+    }
+
     /// The metric name, or the empty string.
     pub fn metric_name(&self) -> &str {
         self.get(METRIC_NAME).unwrap_or("")

@@ -18,6 +18,7 @@ mod db;
 mod delete;
 mod disk;
 mod error;
+mod families;
 mod flush;
 mod head;
 mod histogram;
@@ -42,7 +43,7 @@ mod wal;
 pub use batch::{
     Appended, Batch, CanonicalLabels, Exemplar, LabelSource, Metadata, RejectReason, Rejection, SeriesHandle,
 };
-pub use block::{BlockId, BlockMeta, TimeColumns};
+pub use block::{BlockId, BlockMeta, ReadCache};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Db, DbBuilder};
 pub use delete::{Cleaned, Deleted};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::block::{BlockReader, ChunkMeta, TimeColumns};
+use crate::block::{BlockReader, ChunkMeta, ReadCache};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::merge;
@@ -132,11 +132,11 @@ impl Series {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page that the samples need is damaged.
     pub fn read(&self, kind: Kind, range: TimeRange, out: &mut Samples) -> Result<ReadCost> {
-        self.read_with(kind, range, &mut TimeColumns::default(), out)
+        self.read_with(kind, range, &mut ReadCache::default(), out)
     }
 
-    /// As [`Series::read`], for many series one after another: `times` keeps decoded times from one to the next. Those
-    /// that it has already are not counted again.
+    /// As [`Series::read`], for many series one after another: `cache` keeps what was decoded for one and serves the
+    /// next ones. What it has already is not counted again.
     ///
     /// # Errors
     /// As [`Series::read`].
@@ -144,7 +144,7 @@ impl Series {
         &self,
         kind: Kind,
         range: TimeRange,
-        times: &mut TimeColumns,
+        cache: &mut ReadCache,
         out: &mut Samples,
     ) -> Result<ReadCost> {
         let mut cost = ReadCost::default();
@@ -163,7 +163,7 @@ impl Series {
                     let wanted = |chunk: &&ChunkMeta| chunk.kind == kind && range.overlaps(&chunk.time_range());
                     for chunk in chunks.iter().filter(wanted) {
                         let start = out.len();
-                        let mut read = |out: &mut Samples| block.read_chunk_in(chunk, range, times, out);
+                        let mut read = |out: &mut Samples| block.read_chunk_in(chunk, range, cache, out);
                         let (bytes, is_strict) = match deleted.as_ref().filter(|d| d.overlaps(chunk.time_range())) {
                             None => read(out)?,
                             Some(deleted) => read_left(deleted, out, read)?,

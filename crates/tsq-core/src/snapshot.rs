@@ -366,10 +366,8 @@ pub(crate) fn sort_exemplars(list: &mut Vec<Exemplar>) {
     list.dedup_by(|left, right| key(left) == key(right) && left.labels == right.labels);
 }
 
-/// Reads every sample of a label set in a generation, for the flush.
-pub(crate) fn read_flushed(generation: &Generation, series: SeriesRef, out: &mut Samples) -> Result<Kind> {
-    let kind = generation.index.kind(series);
+/// Reads every sample of a series of a generation, for the flush.
+pub(crate) fn read_flushed(generation: &Generation, series: SeriesRef, kind: Kind, out: &mut Samples) -> Result<()> {
     out.clear();
-    generation.read(series, kind, TimeRange::ALL, u64::MAX - 1, &mut UndoView::default(), out)?;
-    Ok(kind)
+    generation.read(series, kind, TimeRange::ALL, u64::MAX - 1, &mut UndoView::default(), out)
 }

@@ -1,7 +1,7 @@
 //! The short way to write and to ask.
 
 use tsq_core::{
-    Appended, Db, Kind, Labels, Matcher, Result, Samples, Series, SeriesStream, Source, TimeColumns, TimeRange,
+    Appended, Db, Kind, Labels, Matcher, ReadCache, Result, Samples, Series, SeriesStream, Source, TimeRange,
 };
 use tsq_promql::{Answer, Engine, QueryError, QueryErrorKind, QueryOptions, parse_selector};
 
@@ -98,7 +98,7 @@ pub trait SourceExt: Source + Sized {
             range,
             series: Vec::new().into_iter(),
             kinds: None,
-            times: TimeColumns::default(),
+            cache: ReadCache::default(),
         })
     }
 }
@@ -113,7 +113,7 @@ pub struct Selected<'a> {
     series: std::vec::IntoIter<Series>,
     /// The series being given out and the kinds still to come.
     kinds: Option<(Series, std::vec::IntoIter<Kind>)>,
-    times: TimeColumns,
+    cache: ReadCache,
 }
 
 /// Series fetched at once.
@@ -126,7 +126,7 @@ impl Selected<'_> {
                 && let Some(kind) = kinds.next()
             {
                 let mut samples = Samples::default();
-                series.read_with(kind, self.range, &mut self.times, &mut samples)?;
+                series.read_with(kind, self.range, &mut self.cache, &mut samples)?;
                 if !samples.is_empty() {
                     return Ok(Some((series.labels().clone(), kind, samples)));
                 }

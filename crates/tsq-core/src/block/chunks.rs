@@ -119,6 +119,11 @@ impl ChunkMeta {
     pub(crate) fn time_range(&self) -> TimeRange {
         TimeRange::new(self.min_ms, self.max_ms)
     }
+
+    /// Where the payload lies that the chunk shares with those of other series, if it does: the same for all of these.
+    pub(crate) fn shared_payload(&self) -> Option<u64> {
+        self.entry.column.map(|_| self.entry.offset)
+    }
 }
 
 /// An entry of the chunk index.

@@ -44,9 +44,11 @@ use crate::sample::TimeRange;
 const MAGIC: [u8; 8] = *b"TSQBLOCK";
 const TAIL_MAGIC: [u8; 8] = *b"TSQBTAIL";
 const VERSION: u16 = 1;
-/// Version of a section; of columns and chunk index in a block with start times.
+/// Version of a section; of columns and chunk index in a block with start times; of a chunk index with payloads that
+/// several series share.
 const SECTION_VERSION: u16 = 1;
 const SECTION_VERSION_STARTS: u16 = 2;
+const SECTION_VERSION_SHARED: u16 = 3;
 /// Flag of a section: a reader that does not know it may ignore it.
 const OPTIONAL: u32 = 1;
 
@@ -176,10 +178,30 @@ impl SectionId {
         (Self::Exemplars, "exemplars"),
     ];
 
-    /// Whether it differs between blocks with start times and without.
-    fn may_have_starts(self) -> bool {
-        matches!(self, Self::Columns | Self::ChunkIndex)
+    /// Its version in a block with these features.
+    fn version(self, features: Features) -> u16 {
+        match self {
+            Self::ChunkIndex if features.shared => SECTION_VERSION_SHARED,
+            Self::Columns | Self::ChunkIndex if features.starts => SECTION_VERSION_STARTS,
+            _ => SECTION_VERSION,
+        }
     }
+
+    /// What a block may have in which it has this version; `None` for an unknown version.
+    fn features(self, version: u16) -> Option<Features> {
+        let shared = version == SECTION_VERSION_SHARED;
+        let features = Features { starts: version == SECTION_VERSION_STARTS, shared };
+        (self.version(features) == version).then_some(features)
+    }
+}
+
+/// What some blocks have and others do not: the versions of their sections say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    /// Chunks with start times.
+    pub(super) starts: bool,
+    /// Payloads that several series share.
+    pub(super) shared: bool,
 }
 
 /// Place of a section in the file.
@@ -219,8 +241,7 @@ pub(super) struct Footer {
     pub(super) pages_end: u64,
     pub(super) table_crc: u32,
     pub(super) sections: Sections,
-    /// Whether there are chunks with start times, which the versions of their sections say.
-    pub(super) has_starts: bool,
+    pub(super) features: Features,
 }
 
 pub(super) fn encode_header(spec: &BlockSpec) -> [u8; HEADER_LEN] {
@@ -290,9 +311,7 @@ pub(super) fn encode_footer(footer: &mut Footer) -> Vec<u8> {
     out.extend_from_slice(&(meta.replaces.len() as u32).to_le_bytes());
     for (id, _, section) in footer.sections.iter() {
         out.extend_from_slice(&(id as u16).to_le_bytes());
-        let has_starts = footer.has_starts && id.may_have_starts();
-        let version = if has_starts { SECTION_VERSION_STARTS } else { SECTION_VERSION };
-        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&id.version(footer.features).to_le_bytes());
         out.extend_from_slice(&0_u32.to_le_bytes());
         out.extend_from_slice(&section.offset.to_le_bytes());
         out.extend_from_slice(&section.len.to_le_bytes());
@@ -377,11 +396,12 @@ fn parse_section(cursor: &mut Cursor<'_>, footer: &mut Footer) -> Result<()> {
         Some((id, version, flags, Section { offset: place.0, len: place.1 }))
     };
     let (number, version, flags, section) = fields().ok_or_else(too_short)?;
-    let known = SectionId::KNOWN.iter().find(|(id, _)| *id as u16 == number);
+    let known = SectionId::KNOWN.iter().find(|(id, _)| *id as u16 == number).map(|(id, _)| (*id, id.features(version)));
     match known {
-        Some((id, _)) if version == SECTION_VERSION || version == SECTION_VERSION_STARTS && id.may_have_starts() => {
-            footer.sections.set(*id, section);
-            footer.has_starts |= version == SECTION_VERSION_STARTS;
+        Some((id, Some(features))) => {
+            footer.sections.set(id, section);
+            footer.features.starts |= features.starts;
+            footer.features.shared |= features.shared;
             Ok(())
         }
         None if flags & OPTIONAL != 0 => Ok(()),

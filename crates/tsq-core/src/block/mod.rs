@@ -10,7 +10,9 @@
 //! ~~~
 //! Written once from front to back under a temporary name, synced, renamed, then only mapped and read.
 
+mod cache;
 mod chunks;
+mod family;
 mod format;
 mod pages;
 mod reader;
@@ -22,8 +24,8 @@ mod times;
 mod verify;
 mod writer;
 
+pub use cache::ReadCache;
 pub use format::{BlockId, BlockMeta};
-pub use times::TimeColumns;
 
 pub(crate) use chunks::ChunkMeta;
 pub(crate) use format::{BlockSpec, Section};
@@ -31,4 +33,4 @@ pub(crate) use pages::{PageReader, PageWriter};
 pub(crate) use reader::BlockReader;
 pub(crate) use series::SeriesReader;
 pub(crate) use stats::CodecStats;
-pub(crate) use writer::BlockWriter;
+pub(crate) use writer::{BlockWriter, WrittenChunk};

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cache::{Matrices, ReadCache};
 use super::chunks::{COLUMN_LEN, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
 use super::format::{BlockMeta, HEADER_LEN, Section, SectionId, Sections, decode_footer, decode_header};
 use super::pages::PageReader;
 use super::series::SeriesReader;
-use super::times::TimeColumns;
 use crate::batch::{Exemplar, Metadata};
+use crate::codec::matrix::{self, Matrix};
 use crate::codec::varint::Cursor;
 use crate::codec::{ColumnMut, decode, decode_rows, keep_rows};
 use crate::disk::Disk;
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, IndexSections, SeriesEntry};
 use crate::labels::Labels;
 use crate::query::Matcher;
-use crate::sample::{Samples, TimeRange};
+use crate::sample::{Kind, Samples, TimeRange};
 use crate::tombstones::BlockTombstones;
 
 /// An open block; shared by all readers of it.
@@ -227,20 +228,38 @@ impl BlockReader {
         Ok(bytes)
     }
 
-    /// Appends the samples of a chunk, and gives the encoded bytes they took. After an error `out` may hold some of
-    /// its columns.
+    /// Appends the samples of a chunk, and gives the encoded bytes that had to be decoded for them. `cache` keeps what
+    /// other chunks may need too. After an error `out` may hold some of its columns.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged,
     /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq encoded it.
-    pub(crate) fn read_chunk(&self, chunk: &ChunkMeta, out: &mut Samples) -> Result<u64> {
-        Ok(self.read_axes(chunk, out)? + self.read_values(chunk, 0..chunk.count as usize, out)?)
+    pub(crate) fn read_chunk(
+        self: &Arc<Self>,
+        chunk: &ChunkMeta,
+        cache: &mut ReadCache,
+        out: &mut Samples,
+    ) -> Result<u64> {
+        let rows = 0..chunk.count as usize;
+        Ok(self.read_axes(chunk, out)? + self.read_values(chunk, rows, &mut cache.matrices, out)?)
+    }
+
+    /// Series whose chunks share the payload of this one.
+    ///
+    /// # Errors
+    /// As [`BlockReader::read_chunk`].
+    pub(crate) fn sharers(&self, chunk: &ChunkMeta) -> Result<usize> {
+        if chunk.entry.column.is_none() {
+            return Ok(1);
+        }
+        let (payload, at) = self.payload(chunk.entry.offset, chunk.entry.len)?;
+        Ok(Matrix::open(payload).map_err(|error| error.at(self.path(), at))?.columns())
     }
 
     /// Appends the samples of a chunk that lie in `range`, and only decodes what it must for that; gives the encoded
     /// bytes it looked at, and whether each of those samples is later than the one before. Where they are not, others
-    /// than those in the range may be among them. `times` gives, and keeps, the times. After an error `out` may hold some
-    /// of the columns.
+    /// than those in the range may be among them. `cache` gives, and keeps, what several chunks share. After an error
+    /// `out` may hold some of the columns.
     ///
     /// # Errors
     /// As [`BlockReader::read_chunk`].
@@ -248,11 +267,12 @@ impl BlockReader {
         self: &Arc<Self>,
         chunk: &ChunkMeta,
         range: TimeRange,
-        times: &mut TimeColumns,
+        cache: &mut ReadCache,
         out: &mut Samples,
     ) -> Result<(u64, bool)> {
         let rows = chunk.count as usize;
         let (axes, before) = (chunk.entry.axes, out.len());
+        let ReadCache { times, matrices } = cache;
         let (times, mut bytes) = times.get(self, axes.times, rows)?;
         let wanted = times.rows_in(range);
         let mut read = |number: u32, usage: ColumnUse, out: &mut Vec<i64>| -> Result<()> {
@@ -272,18 +292,22 @@ impl BlockReader {
         out.times.extend_from_slice(&times.rows()[wanted.clone()]);
         out.pad_starts();
         let is_strict = times.is_strict();
-        Ok((bytes + self.read_values(chunk, wanted, out)?, is_strict))
+        Ok((bytes + self.read_values(chunk, wanted, matrices, out)?, is_strict))
     }
 
-    /// Appends values or histograms of some rows of a chunk, and gives the bytes of its payload.
-    fn read_values(&self, chunk: &ChunkMeta, wanted: Range<usize>, out: &mut Samples) -> Result<u64> {
+    /// Appends values or histograms of some rows of a chunk, and gives the bytes of its payload that were decoded.
+    fn read_values(
+        self: &Arc<Self>,
+        chunk: &ChunkMeta,
+        wanted: Range<usize>,
+        matrices: &mut Matrices,
+        out: &mut Samples,
+    ) -> Result<u64> {
         let entry = &chunk.entry;
-        let (payload, at) = self.payload(entry.offset, entry.len)?;
         if let Some(column) = entry.column {
-            // Codecs whose payload is shared by several series come with later versions.
-            let message = format!("column {column} of a chunk whose encoding {} is not shared", entry.codec);
-            return Err(self.pages.corrupt(at, message));
+            return self.read_shared(chunk, column, wanted, matrices, out);
         }
+        let (payload, at) = self.payload(entry.offset, entry.len)?;
         let values = match chunk.kind.is_histogram() {
             true => ColumnMut::Histograms(&mut out.histograms),
             false => ColumnMut::Floats(&mut out.values),
@@ -291,6 +315,29 @@ impl BlockReader {
         let decoded = decode_rows(entry.codec, payload, chunk.count as usize, wanted, values);
         decoded.map_err(|error| error.at(self.path(), at))?;
         Ok(u64::from(entry.len))
+    }
+
+    fn read_shared(
+        self: &Arc<Self>,
+        chunk: &ChunkMeta,
+        column: u32,
+        wanted: Range<usize>,
+        matrices: &mut Matrices,
+        out: &mut Samples,
+    ) -> Result<u64> {
+        let (id, rows) = (chunk.entry.codec, chunk.count as usize);
+        let at = self.sections.get(SectionId::Chunks).offset + chunk.entry.offset;
+        if id != matrix::ID || chunk.kind != Kind::Float {
+            let message = format!("column {column} of a {} chunk whose encoding {id} is not shared", chunk.kind.name());
+            return Err(self.pages.corrupt(at, message));
+        }
+        let (values, bytes) = matrices.column(self, chunk, column).map_err(|error| error.at(self.path(), at))?;
+        if values.len() != rows {
+            let message = format!("column {column} of {} rows in a chunk of {rows}", values.len());
+            return Err(self.pages.corrupt(at, message));
+        }
+        out.values.extend_from_slice(&values[wanted]);
+        Ok(bytes)
     }
 
     pub(super) fn read_column(&self, column: &IntegerColumn, rows: usize, out: &mut Vec<i64>) -> Result<()> {

@@ -31,7 +31,7 @@ pub(crate) struct BlockStats {
 
 impl BlockStats {
     fn count(&mut self, id: u8, rows: u64, bytes: u64) {
-        let name = codec::by_id(id).map_or_else(|_| format!("unknown {id}"), |codec| codec.name().to_owned());
+        let name = codec::name(id).map_or_else(|| format!("unknown {id}"), str::to_owned);
         let stats = self.codecs.entry(name).or_default();
         stats.columns += 1;
         stats.rows += rows;
@@ -62,9 +62,11 @@ impl BlockReader {
         for series in 0..self.meta.series as u32 {
             chunks.clear();
             self.entry_chunks(cursor.get(series)?, TimeRange::ALL, &mut chunks)?;
-            for chunk in chunks.iter().filter(|chunk| chunk.entry.column.unwrap_or(0) == 0) {
-                stats.count(chunk.entry.codec, u64::from(chunk.count), u64::from(chunk.entry.len));
-                values += u64::from(chunk.entry.len);
+            for chunk in &chunks {
+                // A payload that series share counts with its first column.
+                let bytes = if chunk.entry.column.unwrap_or(0) == 0 { u64::from(chunk.entry.len) } else { 0 };
+                stats.count(chunk.entry.codec, u64::from(chunk.count), bytes);
+                values += bytes;
             }
         }
         stats.parts = vec![("values", values), ("times", times), ("steps", steps), ("start times", starts)];

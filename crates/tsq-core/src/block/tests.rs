@@ -1,5 +1,7 @@
 //! Whole blocks: what was written comes back, whatever is damaged is noticed.
 
+mod families;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::format::{PAGE_LEN, decode_footer, encode_footer};
-use super::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter};
+use super::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter, ReadCache};
 use crate::batch::{Exemplar, Metadata};
 use crate::disk::{Disk, RealDisk};
 use crate::error::{ErrorKind, Result};
@@ -56,11 +58,11 @@ fn floats(start: i64, values: impl IntoIterator<Item = f64>) -> Samples {
 }
 
 /// All samples of one kind of a series.
-pub(super) fn read(block: &BlockReader, series: u32, kind: Kind) -> Samples {
+pub(super) fn read(block: &Arc<BlockReader>, series: u32, kind: Kind) -> Samples {
     let (mut chunks, mut out) = (vec![], Samples::default());
     block.chunks(series, &mut chunks).unwrap();
     for chunk in chunks.iter().filter(|chunk| chunk.kind == kind) {
-        block.read_chunk(chunk, &mut out).unwrap();
+        block.read_chunk(chunk, &mut ReadCache::default(), &mut out).unwrap();
     }
     out
 }
@@ -170,7 +172,7 @@ fn write_mixed(home: &Home, id: u64) -> BlockMeta {
 }
 
 /// All that a block can tell, as text, or the first error.
-fn everything(block: &BlockReader) -> Result<String> {
+fn everything(block: &Arc<BlockReader>) -> Result<String> {
     let mut all = format!("{:?}\n", block.meta());
     for matchers in [vec![], vec![Matcher::equal("job", "db")], vec![Matcher::equal("i", "03")]] {
         for range in [TimeRange::ALL, TimeRange::new(1, 2)] {
@@ -183,7 +185,7 @@ fn everything(block: &BlockReader) -> Result<String> {
         all += &format!("{} {chunks:?}\n", block.labels(series)?);
         for chunk in &chunks {
             let mut samples = Samples::default();
-            block.read_chunk(chunk, &mut samples)?;
+            block.read_chunk(chunk, &mut ReadCache::default(), &mut samples)?;
             let bits: Vec<_> = samples.values.iter().map(|value| value.to_bits()).collect();
             let Samples { times, steps, histograms, starts, .. } = samples;
             all += &format!("{times:?} {steps:?} {bits:?} {histograms:?} {starts:?}\n");
@@ -239,7 +241,7 @@ fn copied_chunks_tell_the_same() {
     let findings = copy.verify();
     assert!(findings.is_empty(), "{findings:?}");
     assert_eq!((copied.file_bytes, copied.samples, copied.chunks), (meta.file_bytes, meta.samples, meta.chunks));
-    let content = |block: &BlockReader| everything(block).unwrap().split_once('\n').unwrap().1.to_owned();
+    let content = |block: &Arc<BlockReader>| everything(block).unwrap().split_once('\n').unwrap().1.to_owned();
     assert_eq!(content(&copy), content(&source));
 }
 
@@ -249,11 +251,15 @@ fn copied_chunks_tell_the_same() {
 fn every_flipped_bit_is_reported() {
     let home = Home::new();
     write_mixed(&home, 4);
-    let want = everything(&home.open(4)).unwrap();
-    let mut bytes = std::fs::read(home.path(4)).unwrap();
+    check_flips(&home, 4);
+}
+
+fn check_flips(home: &Home, id: u64) {
+    let want = everything(&home.open(id)).unwrap();
+    let mut bytes = std::fs::read(home.path(id)).unwrap();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        match open_changed(&home, &bytes) {
+        match open_changed(home, &bytes) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}: {error}"),
             Ok(block) => {
                 match everything(&block) {
@@ -318,7 +324,7 @@ fn exchanged_pages_are_found_though_their_crcs_move_along() {
     assert_eq!(places, [Some(PAGE_LEN as u64), Some(2 * PAGE_LEN as u64)]);
     let mut chunks = vec![];
     block.chunks(0, &mut chunks).unwrap();
-    let read = chunks.iter().map(|chunk| block.read_chunk(chunk, &mut Samples::default()));
+    let read = chunks.iter().map(|chunk| block.read_chunk(chunk, &mut ReadCache::default(), &mut Samples::default()));
     let damaged = read.filter(Result::is_err).count();
     assert!(damaged > 0 && damaged < chunks.len(), "only the chunks on those pages fail");
 }
@@ -332,7 +338,7 @@ fn unknown_encodings_and_versions_are_unsupported() {
     let mut chunks = vec![];
     block.chunks(0, &mut chunks).unwrap();
     chunks[0].entry.codec = 200;
-    let error = block.read_chunk(&chunks[0], &mut Samples::default()).unwrap_err();
+    let error = block.read_chunk(&chunks[0], &mut ReadCache::default(), &mut Samples::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
 
     let mut bytes = std::fs::read(home.path(4)).unwrap();

@@ -11,14 +11,13 @@ use crate::sample::TimeRange;
 /// Columns that are kept, each of at most 8 KiB; a power of two.
 const KEPT: usize = 64;
 
-/// Keeps the time columns decoded last, while the samples of many series are read one after another. At most half a
-/// MiB, and whatever keeps the blocks mapped that they are from.
+/// Keeps the time columns decoded last. At most half a MiB.
 #[derive(Debug, Default)]
-pub struct TimeColumns(Vec<TimeColumn>);
+pub(super) struct TimeColumns(Vec<TimeColumn>);
 
 /// A decoded time column.
 #[derive(Debug, Default)]
-pub(crate) struct TimeColumn {
+pub(super) struct TimeColumn {
     /// Where it is from: a block, which it keeps alive so that no other one takes its address, and the number.
     source: Option<(Arc<BlockReader>, u32)>,
     times: Vec<i64>,
@@ -52,6 +51,11 @@ impl TimeColumns {
         kept.is_ascending = kept.is_strict || kept.times.is_sorted();
         kept.source = Some((Arc::clone(block), number));
         Ok((kept, u64::from(column.len)))
+    }
+
+    /// Bytes that all columns take.
+    pub(super) fn memory(&self) -> usize {
+        self.0.iter().map(|column| size_of::<TimeColumn>() + 8 * column.times.capacity()).sum()
     }
 }
 

@@ -1,5 +1,9 @@
 //! Checks every byte of a block and every rule of the format.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::cache::ReadCache;
 use super::chunks::{ChunkMeta, ColumnUse, IntegerColumn};
 use super::format::{HEADER_LEN, decode_footer, decode_header};
 use super::reader::BlockReader;
@@ -22,7 +26,7 @@ impl BlockReader {
     /// Reads the whole file and returns what is wrong with it, at most 100 findings: header, footer, the CRC of every
     /// page; and when those are right, whether names, values and series are sorted, postings and series table agree,
     /// columns and chunks decode to what their entries say, and counts and ranges are those of the footer.
-    pub(crate) fn verify(&self) -> Vec<Error> {
+    pub(crate) fn verify(self: &Arc<Self>) -> Vec<Error> {
         let mut findings = self.verify_frame();
         for page in 0..self.pages.count() {
             findings.extend(self.pages.verify(page).err());
@@ -31,8 +35,9 @@ impl BlockReader {
             }
         }
         if findings.is_empty() {
-            let checks = [Self::verify_index, Self::verify_chunks, |block: &Self| block.metadata().map(drop)];
-            findings.extend(checks.iter().filter_map(|check| check(self).err()));
+            findings.extend(self.verify_index().err());
+            findings.extend(self.verify_chunks().err());
+            findings.extend(self.metadata().err());
             findings.extend(self.exemplars().err());
         }
         findings
@@ -52,13 +57,14 @@ impl BlockReader {
         self.index()?.verify()
     }
 
-    fn verify_chunks(&self) -> Result<()> {
+    fn verify_chunks(self: &Arc<Self>) -> Result<()> {
         for number in 0..self.column_count() {
             self.verify_column(&self.any_column(number)?)?;
         }
         let mut totals = Totals { chunks: 0, samples: 0, min_ms: i64::MAX, max_ms: i64::MIN };
         let mut cursor = self.index()?.series();
-        let (mut chunks, mut samples, mut chunks_end) = (Vec::new(), Samples::default(), 0);
+        let (mut chunks, mut chunks_end) = (Vec::new(), 0);
+        let (mut samples, mut cache, mut shared) = (Samples::default(), ReadCache::default(), Shared::default());
         for series in 0..self.meta.series as u32 {
             let entry = cursor.get(series)?;
             if entry.chunks_at != chunks_end {
@@ -68,13 +74,15 @@ impl BlockReader {
             chunks.clear();
             self.entry_chunks(entry, TimeRange::ALL, &mut chunks)?;
             for chunk in &chunks {
-                self.verify_chunk(series, chunk, &mut samples)?;
+                self.verify_chunk(series, chunk, &mut cache, &mut samples)?;
+                shared.count(self, chunk)?;
                 totals.chunks += 1;
                 totals.samples += u64::from(chunk.count);
                 totals.min_ms = totals.min_ms.min(chunk.min_ms);
                 totals.max_ms = totals.max_ms.max(chunk.max_ms);
             }
         }
+        shared.verify(self)?;
         let meta = &self.meta;
         let promised = Totals { chunks: meta.chunks, samples: meta.samples, min_ms: meta.min_ms, max_ms: meta.max_ms };
         if totals != promised {
@@ -95,9 +103,15 @@ impl BlockReader {
         Ok(())
     }
 
-    fn verify_chunk(&self, series: u32, chunk: &ChunkMeta, samples: &mut Samples) -> Result<()> {
+    fn verify_chunk(
+        self: &Arc<Self>,
+        series: u32,
+        chunk: &ChunkMeta,
+        cache: &mut ReadCache,
+        samples: &mut Samples,
+    ) -> Result<()> {
         samples.clear();
-        self.read_chunk(chunk, samples)?;
+        self.read_chunk(chunk, cache, samples)?;
         let values = samples.values.len() + samples.histograms.len();
         let steps = if chunk.kind.has_step() { samples.steps.len() } else { values };
         if [samples.times.len(), values, steps] != [chunk.count as usize; 3] {
@@ -108,5 +122,28 @@ impl BlockReader {
 
     fn damage(&self, message: String) -> Error {
         Error::corrupt(message).in_file(self.path())
+    }
+}
+
+/// By the place of a payload that series share: how many columns no chunk was seen of, and the sum of their numbers.
+#[derive(Default)]
+struct Shared(HashMap<u64, (usize, usize)>);
+
+impl Shared {
+    fn count(&mut self, block: &BlockReader, chunk: &ChunkMeta) -> Result<()> {
+        let Some(column) = chunk.entry.column else { return Ok(()) };
+        let columns = block.sharers(chunk)?;
+        let (left, numbers) = self.0.entry(chunk.entry.offset).or_insert((columns, columns * (columns - 1) / 2));
+        *left = left.wrapping_sub(1);
+        *numbers = numbers.wrapping_sub(column as usize);
+        Ok(())
+    }
+
+    /// Each column belongs to exactly one series.
+    fn verify(&self, block: &BlockReader) -> Result<()> {
+        match self.0.iter().find(|(_, left)| **left != (0, 0)) {
+            Some((offset, _)) => Err(block.damage(format!("columns of the payload at {offset} without a series each"))),
+            None => Ok(()),
+        }
     }
 }

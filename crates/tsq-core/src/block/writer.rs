@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::chunks::{Axes, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
 use super::format::{
-    BlockMeta, BlockSpec, Footer, HEADER_LEN, REPLACES_MAX, Section, SectionId, Sections, TAIL_LEN, encode_footer,
-    encode_header, footer_len,
+    BlockMeta, BlockSpec, Features, Footer, HEADER_LEN, REPLACES_MAX, Section, SectionId, Sections, TAIL_LEN,
+    encode_footer, encode_header, footer_len,
 };
 use super::pages::PageWriter;
 use super::reader::BlockReader;
@@ -41,10 +41,14 @@ pub(crate) struct BlockWriter {
     /// Entries of all chunks, series by series.
     chunk_index: Vec<u8>,
     current: Option<Current>,
-    has_starts: bool,
-    effort: Effort,
+    features: Features,
+    pub(super) effort: Effort,
     scratch: Vec<u8>,
 }
+
+/// A chunk that lies in the file and waits for its series.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenChunk(pub(super) ChunkEntry);
 
 /// The series whose samples come.
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl BlockWriter {
             index: IndexBuilder::new(seed),
             chunk_index: Vec::new(),
             current: None,
-            has_starts: false,
+            features: Features::default(),
             effort,
             scratch: Vec::new(),
         })
@@ -181,13 +185,15 @@ impl BlockWriter {
         );
         while start < rows {
             let end = rows.min(start + CHUNK_SAMPLES_MAX);
-            self.chunk(kind, samples, start..end)?;
+            let chunk = self.encode_chunk(kind, samples, start..end)?;
+            self.place(&chunk)?;
             start = end;
         }
         Ok(())
     }
 
-    fn chunk(&mut self, kind: Kind, samples: &Samples, rows: Range<usize>) -> Result<()> {
+    /// Writes the payload of at most [`CHUNK_SAMPLES_MAX`] samples.
+    pub(super) fn encode_chunk(&mut self, kind: Kind, samples: &Samples, rows: Range<usize>) -> Result<WrittenChunk> {
         let axes = self.axes(samples, rows.clone())?;
         let values = match kind.is_histogram() {
             true => Column::Histograms(&samples.histograms[rows]),
@@ -196,9 +202,9 @@ impl BlockWriter {
         let mut payload = std::mem::take(&mut self.scratch);
         payload.clear();
         let codec = encode(values, self.effort, &mut payload);
-        self.put_chunk(kind, axes, codec, &payload)?;
+        let (offset, len) = self.payload(&payload)?;
         self.scratch = payload;
-        Ok(())
+        Ok(WrittenChunk(ChunkEntry { kind, codec, axes, column: None, offset, len }))
     }
 
     /// Adds a chunk of another block to the current series without decoding its values.
@@ -206,37 +212,63 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::samples`], and those of reading the chunk's times and steps.
     pub(crate) fn copy_chunk(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<()> {
+        let chunk = self.copied_chunk(source, chunk)?;
+        self.place(&chunk)
+    }
+
+    /// Writes a chunk of another block, which shares its payload with no other, without decoding its values.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::copy_chunk`].
+    pub(crate) fn copied_chunk(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<WrittenChunk> {
         if chunk.entry.column.is_some() {
             return Err(Error::invalid("a chunk that series share is not copied alone"));
         }
+        let axes = self.copied_axes(source, chunk)?;
+        let (offset, len) = self.copied_payload(source, chunk)?;
+        Ok(WrittenChunk(ChunkEntry { axes, offset, len, ..chunk.entry.clone() }))
+    }
+
+    pub(super) fn copied_axes(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<Axes> {
         let mut samples = Samples::default();
         source.read_axes(chunk, &mut samples)?;
-        let rows = 0..samples.len();
-        let axes = self.axes(&samples, rows)?;
+        self.axes(&samples, 0..samples.len())
+    }
+
+    pub(super) fn copied_payload(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<(u64, u32)> {
         let (payload, _) = source.payload(chunk.entry.offset, chunk.entry.len)?;
-        self.put_chunk(chunk.kind, axes, chunk.entry.codec, payload)
+        self.payload(payload)
     }
 
     /// The integer columns of some rows of samples.
-    fn axes(&mut self, samples: &Samples, rows: Range<usize>) -> Result<Axes> {
+    pub(super) fn axes(&mut self, samples: &Samples, rows: Range<usize>) -> Result<Axes> {
         let (columns, out, scratch) = (&mut self.columns, &mut self.out, &mut self.scratch);
         let mut put = |column: &[i64], usage| columns.put(&column[rows.clone()], usage, out, scratch);
         let times = put(&samples.times, ColumnUse::Times)?;
         let steps = if samples.steps.is_empty() { None } else { Some(put(&samples.steps, ColumnUse::Steps)?) };
         let has_starts = samples.starts.get(rows.clone()).is_some_and(|starts| starts.iter().any(|start| *start != 0));
         let starts = if has_starts { Some(put(&samples.starts, ColumnUse::Starts)?) } else { None };
-        self.has_starts |= has_starts;
+        self.features.starts |= has_starts;
         Ok(Axes { times, steps, starts })
     }
 
-    fn put_chunk(&mut self, kind: Kind, axes: Axes, codec: u8, payload: &[u8]) -> Result<()> {
+    /// Writes encoded values and says where they lie.
+    pub(super) fn payload(&mut self, payload: &[u8]) -> Result<(u64, u32)> {
         let offset = self.out.position() - HEADER_LEN as u64;
-        let entry = ChunkEntry { kind, codec, axes, column: None, offset, len: payload_len(payload)? };
         self.out.write(payload)?;
+        Ok((offset, payload_len(payload)?))
+    }
+
+    /// Gives a written chunk, which no series has yet, to the current series.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) for more chunks than 32 bits count.
+    pub(crate) fn place(&mut self, WrittenChunk(entry): &WrittenChunk) -> Result<()> {
         let current = self.current.as_mut().expect("a series was started before its samples");
         entry.encode(&mut current.payload_end, &mut self.chunk_index);
         current.chunks = current.chunks.checked_add(1).ok_or_else(|| Error::limit("a series has too many chunks"))?;
-        let column = &self.columns.table[axes.times as usize];
+        self.features.shared |= entry.column.is_some();
+        let column = &self.columns.table[entry.axes.times as usize];
         self.meta.min_ms = self.meta.min_ms.min(column.min);
         self.meta.max_ms = self.meta.max_ms.max(column.max);
         self.meta.chunks += 1;
@@ -272,8 +304,8 @@ impl BlockWriter {
         let pages_end = out.position();
         let table_crc = out.finish_pages()?;
         self.meta.file_bytes = out.position() + (footer_len(self.meta.replaces.len()) + TAIL_LEN) as u64;
-        let (db_id, has_starts) = (self.spec.db_id, self.has_starts);
-        let mut footer = Footer { db_id, meta: self.meta, pages_end, table_crc, sections, has_starts };
+        let (db_id, features) = (self.spec.db_id, self.features);
+        let mut footer = Footer { db_id, meta: self.meta, pages_end, table_crc, sections, features };
         out.append_plain(&encode_footer(&mut footer))?;
         out.sync()?;
         let fail = |what: &'static str, path: PathBuf| move |error| Error::io(what, &path, error);

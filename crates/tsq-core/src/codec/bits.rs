@@ -105,6 +105,11 @@ impl<'a> BitReader<'a> {
         high << (bits - 32) | low
     }
 
+    /// Bytes of which a bit was taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.position.div_ceil(8)
+    }
+
     /// Whether more bits were taken than there are.
     pub(crate) fn overran(&self) -> bool {
         self.position > self.data.len() * 8

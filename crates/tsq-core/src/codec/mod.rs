@@ -4,12 +4,14 @@
 //! Dispatch happens once per column; inside are plain loops. Decoders check every bound and never panic.
 
 pub(crate) mod bits;
+mod counts;
 mod decimal;
 mod delta;
 mod floats;
 mod gorilla;
 mod histogram;
 mod linear;
+pub(crate) mod matrix;
 mod open;
 mod ordered;
 mod packed;
@@ -184,7 +186,12 @@ pub(crate) fn decode_rows(id: u8, data: &[u8], rows: usize, wanted: Range<usize>
     if wanted.len() == rows { codec.decode(data, rows, out) } else { codec.decode_rows(data, rows, wanted, out) }
 }
 
-/// The codec with this id on disk.
+/// Name of an encoding, if this version knows it.
+pub(crate) fn name(id: u8) -> Option<&'static str> {
+    if id == matrix::ID { Some(matrix::NAME) } else { by_id(id).ok().map(Codec::name) }
+}
+
+/// The codec of one column with this id on disk.
 pub(crate) fn by_id(id: u8) -> Result<&'static dyn Codec> {
     CODECS.iter().find(|codec| codec.id() == id).copied().ok_or_else(|| {
         Error::new(ErrorKind::UnsupportedFormat, format!("chunk encoding {id} is not known to this version of tsq"))

@@ -1,12 +1,15 @@
 //! Merging blocks: series in label order, the samples of each by the merge rule.
 
+mod family;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use crate::batch::{Exemplar, Metadata};
-use crate::block::{BlockReader, BlockWriter, ChunkMeta, SeriesReader};
+use crate::block::{BlockReader, BlockWriter, ChunkMeta, ReadCache, SeriesReader, WrittenChunk};
 use crate::error::Result;
+use crate::families::{Group, Groups};
 use crate::labels::Labels;
 use crate::merge::{normalise, pick_rows};
 use crate::retention::{self, Horizons};
@@ -39,7 +42,8 @@ impl Input {
 
 /// Writes the union of all inputs' series without what is deleted or has expired; false when `go_on` says that it is in
 /// vain: it is asked between series, with the bytes written so far. O(samples + series * log inputs). Memory: the index of
-/// the new block, and a bounded number of samples where the inputs' chunks of a series do not overlap.
+/// the new block, and a bounded number of samples where the inputs' chunks of a series do not overlap; the labels of a
+/// group of series.
 pub(super) fn merge_series(
     inputs: &[Input],
     horizons: Option<&Horizons>,
@@ -53,7 +57,7 @@ pub(super) fn merge_series(
             next.push(Reverse((readers[number].labels(0)?, number, 0)));
         }
     }
-    let mut sources: Vec<(usize, u32)> = Vec::new();
+    let (mut sources, mut groups) = (Sources::new(), Groups::new());
     while let Some(Reverse((labels, number, series))) = next.pop() {
         if !inputs[number].is_gone(series) {
             sources.push((number, series));
@@ -65,17 +69,50 @@ pub(super) fn merge_series(
             if !go_on(writer.position()) {
                 return Ok(false);
             }
-            if !sources.is_empty() {
-                writer.series(&labels)?;
-                let chunks = gather(inputs, horizons, &labels, &mut readers, &sources)?;
-                for kind in Kind::ALL {
-                    merge_kind(inputs, &chunks, kind, writer)?;
-                }
+            let sources = std::mem::take(&mut sources);
+            let group = if sources.is_empty() { None } else { groups.push(labels, sources) };
+            if let Some(group) = group {
+                write_group(inputs, horizons, &mut readers, &group, writer)?;
             }
-            sources.clear();
         }
     }
+    if let Some(group) = groups.finish() {
+        write_group(inputs, horizons, &mut readers, &group, writer)?;
+    }
     Ok(true)
+}
+
+/// Where one label set has samples: inputs, and its numbers in them.
+type Sources = Vec<(usize, u32)>;
+
+/// Writes the series of a group: the floats of its families together, everything else series by series.
+fn write_group(
+    inputs: &[Input],
+    horizons: Option<&Horizons>,
+    readers: &mut [SeriesReader<'_>],
+    group: &Group<Sources>,
+    writer: &mut BlockWriter,
+) -> Result<()> {
+    let mut gather = |number: usize| gather(inputs, horizons, readers, &group.series[number]);
+    let mut families: HashMap<usize, (Vec<Placed>, Vec<WrittenChunk>)> = HashMap::new();
+    for family in &group.families {
+        let placed = family.iter().map(|number| gather(*number)).collect::<Result<Vec<_>>>()?;
+        if let Some(written) = family::merge(inputs, &placed, writer)? {
+            families.extend(family.iter().copied().zip(placed.into_iter().zip(written)));
+        }
+    }
+    for (number, (labels, _)) in group.series.iter().enumerate() {
+        writer.series(labels)?;
+        let (placed, floats) = match families.remove(&number) {
+            Some((placed, floats)) => (placed, Some(floats)),
+            None => (gather(number)?, None),
+        };
+        floats.iter().flatten().try_for_each(|chunk| writer.place(chunk))?;
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Float || floats.is_none()) {
+            merge_kind(inputs, &placed, kind, writer)?;
+        }
+    }
+    Ok(())
 }
 
 /// A chunk of which something is left, and the input it lies in.
@@ -86,13 +123,45 @@ struct Placed {
     deleted: Option<Arc<Intervals>>,
 }
 
+impl Placed {
+    /// Whether it is worth copying as it is: full, settled, and nothing of it deleted.
+    fn is_done(&self, inputs: &[Input]) -> bool {
+        // What a flush encoded in a hurry is worth another look, once.
+        inputs[self.input].block.meta().level > 0 && self.deleted.is_none() && self.chunk.count >= FULL_CHUNK
+    }
+
+    /// Appends what is left of its samples.
+    fn read(&self, inputs: &[Input], cache: &mut ReadCache, samples: &mut Samples) -> Result<()> {
+        let block = &inputs[self.input].block;
+        let mut read = |samples: &mut Samples| block.read_chunk(&self.chunk, cache, samples).map(drop);
+        match &self.deleted {
+            Some(deleted) => read_left(deleted, samples, read),
+            None => read(samples),
+        }
+    }
+}
+
+/// The chunks of one kind by time, and for each whether no other one shares a time with it.
+fn by_time(chunks: &[Placed], kind: Kind) -> Vec<(&Placed, bool)> {
+    let mut chunks: Vec<&Placed> = chunks.iter().filter(|placed| placed.chunk.kind == kind).collect();
+    chunks.sort_by_key(|placed| (placed.chunk.min_ms, placed.chunk.max_ms, placed.input));
+    let mut newest = i64::MIN;
+    let alone = |(position, placed): (usize, &&Placed)| {
+        let after = chunks.get(position + 1).map_or(i64::MAX, |next| next.chunk.min_ms);
+        let alone = newest < placed.chunk.min_ms && placed.chunk.max_ms < after;
+        newest = newest.max(placed.chunk.max_ms);
+        alone
+    };
+    let alone: Vec<bool> = chunks.iter().enumerate().map(alone).collect();
+    chunks.into_iter().zip(alone).collect()
+}
+
 /// The chunks of one label set in all inputs.
 fn gather(
     inputs: &[Input],
     horizons: Option<&Horizons>,
-    labels: &Labels,
     readers: &mut [SeriesReader<'_>],
-    sources: &[(usize, u32)],
+    (labels, sources): &(Labels, Sources),
 ) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     let mut list = Vec::new();
@@ -116,26 +185,17 @@ fn gather(
 /// Writes one kind of a series: full chunks of merged blocks that nothing overlaps byte for byte, all others merged and
 /// packed anew.
 fn merge_kind(inputs: &[Input], chunks: &[Placed], kind: Kind, writer: &mut BlockWriter) -> Result<()> {
-    let mut chunks: Vec<&Placed> = chunks.iter().filter(|placed| placed.chunk.kind == kind).collect();
-    chunks.sort_by_key(|placed| (placed.chunk.min_ms, placed.chunk.max_ms, placed.input));
-    let mut samples = Samples::default();
-    let mut newest = i64::MIN;
-    for (position, Placed { input, chunk, deleted }) in chunks.iter().enumerate() {
-        let block = &inputs[*input].block;
-        let after = chunks.get(position + 1).map_or(i64::MAX, |next| next.chunk.min_ms);
-        let alone = newest < chunk.min_ms && chunk.max_ms < after;
+    let (mut samples, mut cache, mut newest) = (Samples::default(), ReadCache::default(), i64::MIN);
+    for (placed, alone) in by_time(chunks, kind) {
+        let chunk = &placed.chunk;
         if samples.len() >= HELD_SAMPLES && newest < chunk.min_ms {
             write_full(kind, &mut samples, writer)?;
         }
-        // What a flush encoded in a hurry is worth another look, once.
-        let settled = block.meta().level > 0;
-        if let Some(deleted) = deleted {
-            read_left(deleted, &mut samples, |left| block.read_chunk(chunk, left))?;
-        } else if alone && settled && chunk.count >= FULL_CHUNK {
+        if alone && placed.is_done(inputs) && chunk.shared_payload().is_none() {
             write(kind, &mut samples, writer)?;
-            writer.copy_chunk(block, chunk)?;
+            writer.copy_chunk(&inputs[placed.input].block, chunk)?;
         } else {
-            block.read_chunk(chunk, &mut samples)?;
+            placed.read(inputs, &mut cache, &mut samples)?;
         }
         newest = newest.max(chunk.max_ms);
     }

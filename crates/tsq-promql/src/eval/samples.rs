@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tsq_core::{Histogram, Kind, ReadCost, ResetHint, Samples, Series, TimeColumns, TimeRange, is_stale};
+use tsq_core::{Histogram, Kind, ReadCache, ReadCost, ResetHint, Samples, Series, TimeRange, is_stale};
 
 use super::context::{Query, Result};
 use super::recorder::Reads;
@@ -88,7 +88,7 @@ fn retain_by<T>(column: &mut Vec<i64>, by: &[T], passes: impl Fn(&T) -> bool) {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     buffer: Samples,
-    times: TimeColumns,
+    cache: ReadCache,
 }
 
 impl Reader {
@@ -108,7 +108,7 @@ impl Reader {
         let mut float_kinds = 0;
         let mut histogram_kinds = 0;
         for kind in series.kinds() {
-            let part = series.read_with(kind, range, &mut self.times, &mut self.buffer);
+            let part = series.read_with(kind, range, &mut self.cache, &mut self.buffer);
             cost.add(part.map_err(|error| storage_error(&error))?);
             if self.buffer.is_empty() {
                 continue;
