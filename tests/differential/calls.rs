@@ -104,13 +104,15 @@ impl Generator<'_> {
     /// A call of a function of a range vector.
     pub(crate) fn over_range(&mut self, depth: usize, class: Option<Class>) -> Tree {
         let class = class.unwrap_or_else(|| match self.random.below(100) {
-            0..45 => *self.random.pick(&FLOATS),
+            0..12 => Class::Mixed,
+            12..45 => *self.random.pick(&FLOATS),
             45..60 => Class::Bucket,
             60..95 => *self.random.pick(&NATIVE),
             _ => Class::Time,
         });
         let counts = matches!(class, Class::Counter | Class::Bucket | Class::Exponential | Class::Custom);
         let family = match self.random.below(100) {
+            choice if class == Class::Mixed => [COUNTING, GAUGING, OVER_TIME, OVER_TIME][choice as usize % 4],
             0..50 if counts => COUNTING,
             0..30 => GAUGING,
             30..33 => COUNTING,
@@ -339,11 +341,13 @@ impl Generator<'_> {
     /// A binary operation with at least one vector.
     pub(crate) fn binary(&mut self, depth: usize, class: Option<Class>) -> Tree {
         match self.random.below(100) {
-            0..35 => self.with_scalar(depth, class),
-            35..50 => self.set(depth, class),
-            50..65 => self.same_labels(depth, class),
-            65..80 => self.grouped(depth, class),
-            80..95 => self.many_to_one(depth, class),
+            0..27 => self.with_scalar(depth, class),
+            27..42 => self.set(depth, class),
+            42..55 => self.same_labels(depth, class),
+            55..66 => self.grouped(depth, class),
+            66..80 => self.many_to_one(depth, class),
+            80..87 => self.compared(class),
+            87..96 => self.named(depth, class),
             _ => {
                 let op = self.operator(true);
                 let (left, right) = (self.vector(depth - 1, class), self.vector(depth - 1, class));
@@ -373,6 +377,68 @@ impl Generator<'_> {
         let matching = self.matching();
         let (left, right) = (self.vector(depth - 1, class).in_parens(), self.vector(depth - 1, class).in_parens());
         Tree::new(Vector).child(left).text(format!(" {op} ")).option(matching).child(right)
+    }
+
+    /// A comparison that lets some elements through, of a metric with itself at another time.
+    fn compared(&mut self, class: Option<Class>) -> Tree {
+        let op = self.pick_used(COMPARISONS);
+        let selector = self.selector(class);
+        let left = Tree::new(Vector).text(selector.clone()).option(self.modifiers());
+        let right = if self.random.chance(50) {
+            Tree::new(Vector).text(selector).option(self.modifiers())
+        } else {
+            Tree::new(Vector).text(format!("avg_over_time({selector}[{}])", self.duration(30, 600)))
+        };
+        let matching = *self.random.pick(&["", "", " ignoring (env)", " on (job, instance, part)"]);
+        let group = match self.random.below(6) {
+            _ if matching.is_empty() => "",
+            0 => self.uses("group_left"),
+            1 => self.uses("group_right"),
+            _ => "",
+        };
+        let include = if group.is_empty() { "" } else { *self.random.pick(&[" ", " (env)", " (part, code)"]) };
+        Tree::new(Vector)
+            .child(left)
+            .text(format!(" {op}"))
+            .option(matching)
+            .text(format!(" {group}{include}"))
+            .text(" ")
+            .child(right)
+            .in_parens()
+    }
+
+    /// Something that shows which metric names are dropped, and when.
+    fn named(&mut self, depth: usize, class: Option<Class>) -> Tree {
+        let inner = self.vector(depth - 1, class);
+        let new = Tree::new(Vector);
+        match self.random.below(8) {
+            0 => new.text("sum by (__name__, job) (").child(inner).text(")"),
+            1 => new.text("count by (__name__) (").child(inner).text(")"),
+            2 => new.text("topk by (__name__) (2, ").child(inner).text(")"),
+            3 => {
+                self.uses("label_replace");
+                new.text("label_replace(").child(inner).text(", \"copy\", \"$1\", \"__name__\", \"(.*)\")")
+            }
+            4 => {
+                let set = self.pick_used(SETS);
+                let other = Tree::new(Vector).text(self.selector(class)).option(self.modifiers());
+                new.child(inner.in_parens()).text(format!(" {set} ")).child(other).in_parens()
+            }
+            5 => {
+                let other = self.vector(0, class);
+                new.child(inner.in_parens()).text(" and on (__name__, job) ").child(other).in_parens()
+            }
+            6 => {
+                let name = self.pick_used(&["last_over_time", "max_over_time", "count_over_time"]);
+                let range = format!("[{}:{}]", self.duration(60, 600), self.duration(15, 60));
+                new.text(format!("{name}(")).child(inner.in_parens()).text(range).text(")")
+            }
+            _ => {
+                let name = self.pick_used(&["rate", "delta", "last_over_time", "sum_over_time"]);
+                let names = *self.random.pick(&["requests_total|cpu_seconds_total", "temperature|queue_length|lone"]);
+                new.text(format!("{name}({{__name__=~\"{names}\"}}[{}])", self.duration(60, 600)))
+            }
+        }
     }
 
     fn matching(&mut self) -> String {
@@ -428,7 +494,7 @@ impl Generator<'_> {
         let name = self.pick_used(&["sum", "avg", "max", "count", "group"]);
         let inner = self.vector(depth.saturating_sub(2), class);
         let one = Tree::new(Vector).text(format!("{name} by ({labels}) (")).child(inner).text(")");
-        let include = *self.random.pick(&["", "", " (env)", " (missing)", " ()"]);
+        let include = *self.random.pick(&["", "", " (env)", " (missing)", " (part, env)", " ()"]);
         let left = self.random.chance(60);
         let group = self.uses(if left { "group_left" } else { "group_right" });
         let modifier = format!(" {op} on ({labels}) {group}{include} ");

@@ -58,11 +58,83 @@ impl Order {
 pub(crate) struct Difference {
     pub(crate) kind: Kind,
     pub(crate) text: String,
+    /// What the answers have in common all the same.
+    pub(crate) same: Same,
+}
+
+/// What two different answers have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Same {
+    /// The largest relative distance of two values; infinite where something else differs.
+    pub(crate) distance: f64,
+    /// Whether each time has the same values but for their last digits, whichever series they are of.
+    pub(crate) values: bool,
+    /// Whether each time has as many elements.
+    pub(crate) counts: bool,
+    /// Of a note: whether the other answer has it too, at another place of the query.
+    pub(crate) note: bool,
+}
+
+impl Same {
+    const NOTHING: Self = Self { distance: f64::INFINITY, values: false, counts: false, note: false };
+
+    fn of(want: &Value, got: &Value) -> Self {
+        let (want_values, got_values) = (values_by_time(want), values_by_time(got));
+        let counts = |values: &BTreeMap<String, Vec<String>>| -> Vec<(String, usize)> {
+            values.iter().map(|(time, values)| (time.clone(), values.len())).collect()
+        };
+        Self {
+            distance: distance(want, got),
+            values: want_values == got_values,
+            counts: counts(&want_values) == counts(&got_values),
+            note: false,
+        }
+    }
+}
+
+/// The values of all series at each time, in order.
+fn values_by_time(data: &Value) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let rounded = |value: &Value| match value.as_str().map(str::parse::<f64>) {
+        Some(Ok(value)) => format!("{value:.11e}"),
+        _ => value.to_string(),
+    };
+    let mut add = |point: &Value| found.entry(point[0].to_string()).or_default().push(rounded(&point[1]));
+    for series in data["result"].as_array().into_iter().flatten() {
+        for key in ["value", "histogram"] {
+            series.get(key).into_iter().for_each(&mut add);
+        }
+        for key in ["values", "histograms"] {
+            series[key].as_array().into_iter().flatten().for_each(&mut add);
+        }
+    }
+    found.values_mut().for_each(|values| values.sort());
+    found
+}
+
+/// The largest distance of two numbers at the same place, relative to the larger one.
+fn distance(want: &Value, got: &Value) -> f64 {
+    match (want, got) {
+        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
+            want.iter().zip(got).map(|(want, got)| distance(want, got)).fold(0.0, f64::max)
+        }
+        (Value::Object(want), Value::Object(got)) if want.keys().eq(got.keys()) => {
+            want.values().zip(got.values()).map(|(want, got)| distance(want, got)).fold(0.0, f64::max)
+        }
+        (Value::String(want), Value::String(got)) if want != got => match (want.parse::<f64>(), got.parse::<f64>()) {
+            (Ok(want), Ok(got)) if want.is_finite() && got.is_finite() => {
+                (want - got).abs() / want.abs().max(got.abs())
+            }
+            _ => f64::INFINITY,
+        },
+        _ if want == got => 0.0,
+        _ => f64::INFINITY,
+    }
 }
 
 /// How the answer of tsq differs from that of Prometheus: one difference of the results, or all of the notes.
 pub(crate) fn differences(want: &Value, got: &Value, order: Order) -> Vec<Difference> {
-    let found = |kind, text| vec![Difference { kind, text }];
+    let found = |kind, text| vec![Difference { kind, text, same: Same::NOTHING }];
     if want["status"] != got["status"] || want["errorType"] != got["errorType"] {
         let text = format!("want {}, got {}", summary(want), summary(got));
         return found(Kind::Error, text);
@@ -75,7 +147,7 @@ pub(crate) fn differences(want: &Value, got: &Value, order: Order) -> Vec<Differ
         return found(Kind::Type, text);
     }
     match result_difference(&want["data"], &got["data"], order) {
-        Some(difference) => vec![difference],
+        Some((kind, text)) => vec![Difference { kind, text, same: Same::of(&want["data"], &got["data"]) }],
         None => note_differences(want, got),
     }
 }
@@ -89,8 +161,8 @@ fn summary(answer: &Value) -> String {
     if answer["status"] == "error" { answer.to_string() } else { shortened(&answer["data"]["result"]) }
 }
 
-fn result_difference(want: &Value, got: &Value, order: Order) -> Option<Difference> {
-    let found = |kind, text| Some(Difference { kind, text });
+fn result_difference(want: &Value, got: &Value, order: Order) -> Option<(Kind, String)> {
+    let found = |kind, text| Some((kind, text));
     if want["resultType"] == "scalar" || want["resultType"] == "string" {
         let text = value_difference(&want["result"], &got["result"])?;
         return found(Kind::Values, text);
@@ -135,11 +207,20 @@ fn note_differences(want: &Value, got: &Value) -> Vec<Difference> {
         if want.len() > NOTES_MAX || got.len() > NOTES_MAX {
             continue;
         }
-        let missing = want.difference(&got).map(|text| format!("missing: {text}"));
-        let extra = got.difference(&want).map(|text| format!("not wanted: {text}"));
-        found.extend(missing.chain(extra).map(|text| Difference { kind: Kind::Note, text }));
+        let note = |what: &str, text: &str, others: &BTreeSet<&str>| {
+            let note = others.iter().any(|other| without_place(other) == without_place(text));
+            let same = Same { note, ..Same::NOTHING };
+            Difference { kind: Kind::Note, text: format!("{what}: {text}"), same }
+        };
+        found.extend(want.difference(&got).map(|text| note("missing", text, &got)));
+        found.extend(got.difference(&want).map(|text| note("not wanted", text, &want)));
     }
     found
+}
+
+/// The text of a note in front of its place in the query.
+fn without_place(text: &str) -> &str {
+    text.rsplit_once(" (").map_or(text, |(text, _)| text)
 }
 
 fn notes(list: &Value) -> BTreeSet<&str> {
@@ -171,6 +252,12 @@ fn differences_are_found() {
     assert_eq!(kind(&both.replace("\"2\"", "\"\"")), Some(Kind::Labels), "other labels");
     assert_eq!(kind(one), Some(Kind::Labels), "a series is missing");
     assert_eq!(kind(&format!("{both},{}", one.replace("\"1\"", "\"4\""))), Some(Kind::Labels), "a series more");
+    let same = |got: &str| differences(&want, &vector(got), Order::None)[0].same;
+    assert!((same(&both.replace("\"3\"", "\"3.000003\"")).distance - 1e-6).abs() < 1e-9);
+    assert!(same(&both.replace("\"3\"", "\"NaN\"")).distance.is_infinite());
+    let moved = same(&format!("{},{two}", one.replace("\"1\"", "\"4\"")));
+    assert!(moved.values && moved.counts);
+    assert!(!same(&both.replace("\"3\"", "\"4\"")).values && !same(one).counts);
     let changed = |from: &str, to: &str| answer(&want.to_string().replacen(from, to, 1));
     let kind = |got: &Value| differences(&want, got, Order::None).first().map(|difference| difference.kind);
     assert_eq!(kind(&changed("vector", "matrix")), Some(Kind::Type));

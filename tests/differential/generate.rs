@@ -145,8 +145,10 @@ impl<'a> Generator<'a> {
 
     /// `offset` and `@`, in any order, seldom both, mostly none.
     pub(crate) fn modifiers(&mut self) -> String {
-        let offset = if self.random.chance(15) { self.offset() } else { String::new() };
-        let at = if self.random.chance(10) { self.at() } else { String::new() };
+        // More inside of subqueries, whose own modifiers they go with.
+        let (offsets, ats) = if self.subqueries > 0 { (30, 20) } else { (15, 10) };
+        let offset = if self.random.chance(offsets) { self.offset() } else { String::new() };
+        let at = if self.random.chance(ats) { self.at() } else { String::new() };
         if self.random.chance(50) { offset + &at } else { at + &offset }
     }
 

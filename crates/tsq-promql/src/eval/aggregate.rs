@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tsq_core::{Histogram, Labels};
+use tsq_core::{Histogram, Labels, STALE_NAN_BITS};
 
 use crate::ast::{Aggregate, AggregateOp, TextRange};
 use crate::kernels::aggregate::GroupHistograms;
@@ -87,7 +87,10 @@ impl<'q> Fold<'q> {
         let make = |labels| Group { labels, drop_name: false, floats: Columns::new(op, steps), histograms: Vec::new() };
         let group = self.groups.of(&row.labels, &mut self.charge, bytes, make)?;
         group.drop_name |= row.drop_name;
-        group.floats.add(row.column());
+        match group.without_misfits(row.column()) {
+            Some(column) => group.floats.add(&column),
+            None => group.floats.add(row.column()),
+        }
         if !row.has_histograms() {
             return Ok(());
         }
@@ -134,6 +137,18 @@ impl<'q> Fold<'q> {
 }
 
 impl Group {
+    /// A column without the floats at steps whose histograms did not fit together: what comes after those does not
+    /// count. `None` if there are none.
+    fn without_misfits(&self, column: &[f64]) -> Option<Vec<f64>> {
+        let misfits = |histograms: &Option<Box<GroupHistograms>>| histograms.as_ref().is_some_and(|h| h.is_misfit());
+        if !self.histograms.iter().any(misfits) {
+            return None;
+        }
+        let absent = f64::from_bits(STALE_NAN_BITS);
+        let values = column.iter().zip(&self.histograms);
+        Some(values.map(|(&value, histograms)| if misfits(histograms) { absent } else { value }).collect())
+    }
+
     fn add_histogram(
         &mut self,
         op: AggregateOp,

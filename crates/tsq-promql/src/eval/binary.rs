@@ -67,21 +67,38 @@ impl Operation {
 
     /// What the operation makes of two samples. Comparisons give the left one or nothing, or with `bool` 0 or 1.
     pub(crate) fn apply(self, left: Sample<'_>, right: Sample<'_>, notes: &mut Notes) -> Out {
-        let (Some(left), Some(right)) = (operand(left), operand(right)) else { return Out::None };
+        self.match_pair(left, right, notes).unwrap_or(Out::None)
+    }
+
+    /// As [`apply`](Self::apply), and tells samples that do not fit together from those that a comparison leaves out.
+    pub(crate) fn match_pair(
+        self,
+        left: Sample<'_>,
+        right: Sample<'_>,
+        notes: &mut Notes,
+    ) -> std::result::Result<Out, NoMatch> {
+        let (Some(left), Some(right)) = (operand(left), operand(right)) else { return Err(NoMatch) };
         if !is_comparison(self.op) {
-            return kernels::binary::arithmetic(self.op, left, right, notes);
+            return match kernels::binary::arithmetic(self.op, left, right, notes) {
+                Out::None => Err(NoMatch),
+                out => Ok(out),
+            };
         }
         match kernels::binary::compare(self.op, left, right, notes) {
-            None => Out::None,
-            Some(keep) if self.return_bool => Out::Float(f64::from(u8::from(keep))),
-            Some(false) => Out::None,
-            Some(true) => match left {
+            None => Err(NoMatch),
+            Some(keep) if self.return_bool => Ok(Out::Float(f64::from(u8::from(keep)))),
+            Some(false) => Ok(Out::None),
+            Some(true) => Ok(match left {
                 Operand::Float(value) => Out::Float(value),
                 Operand::Histogram(histogram) => Out::Histogram(Box::new(histogram.clone())),
-            },
+            }),
         }
     }
 }
+
+/// Two samples do not fit together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMatch;
 
 fn operand(sample: Sample<'_>) -> Option<Operand<'_>> {
     match sample {

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use tsq_core::{Histogram, Labels};
 
-use crate::ast::{Aggregate, AggregateOp, TextRange};
+use crate::ast::{Aggregate, AggregateOp, Expr, Node, TextRange};
 use crate::format::format_plain;
 use crate::go_text::shortest;
 use crate::kernels::histogram::listed_buckets;
@@ -40,14 +40,14 @@ pub(crate) fn plan<'q>(
     let column = planner.scalar(param, grid)?;
     let extent = Extent::of(&column, grid);
     extent.check(aggregate.op)?;
-    extent.annotate(query, aggregate.op, inside_parens(param).range);
+    extent.annotate(query, aggregate.op, inside_parens(param).range, text_range);
     match aggregate.op {
         AggregateOp::Quantile => Ok(once(query, move || quantiles(query, aggregate, &column, input, grid))),
         AggregateOp::Limitk => Ok(Box::new(Limit {
             input,
             groups: Groups::new(Grouping::of(aggregate)),
             charge: query.memory.charge(0)?,
-            is_single: Grouping::of(aggregate).is_single(),
+            stops_early: Grouping::of(aggregate).is_single() && is_plain(&aggregate.expr),
             counts: (0..grid.count).map(|step| topk::chosen_count(column.at(step))).collect(),
         })),
         AggregateOp::LimitRatio => Ok(limit_ratio(column, input, grid)),
@@ -96,8 +96,8 @@ impl Extent {
     }
 
     /// Says what is wrong with it, whether there is anything to aggregate or not.
-    fn annotate(self, query: &Query<'_>, op: AggregateOp, text_range: TextRange) {
-        let note = |note| query.note(note, "", text_range);
+    fn annotate(self, query: &Query<'_>, op: AggregateOp, param: TextRange, whole: TextRange) {
+        let note = |note| query.note_param(note, param, whole);
         match op {
             AggregateOp::LimitRatio => {
                 if self.max > 1.0 {
@@ -123,20 +123,26 @@ impl Extent {
     }
 }
 
+/// Whether nothing can be said of an expression and nothing fails in it: that it is not evaluated to its end is not seen.
+fn is_plain(expr: &Expr) -> bool {
+    matches!(&inside_parens(expr).node, Node::Selector(selector) if selector.modifiers.extended.is_none())
+}
+
 /// `limitk`: the first elements of each group, as they come.
 struct Limit<'q> {
     input: BoxOperator<'q>,
     /// How many elements of each group are still to come at each step.
     groups: Groups<'q, Vec<usize>>,
     charge: Charge<'q>,
-    is_single: bool,
+    /// Whether reading stops once all elements are there.
+    stops_early: bool,
     counts: Vec<usize>,
 }
 
 impl<'q> Operator<'q> for Limit<'q> {
     fn next(&mut self) -> Result<Option<Batch<'q>>> {
         let is_done = |left: &Vec<usize>| left.iter().all(|&left| left == 0);
-        if self.is_single && self.groups.all().first().is_some_and(is_done) {
+        if self.stops_early && self.groups.all().first().is_some_and(is_done) {
             return Ok(None);
         }
         let Some(mut batch) = self.input.next()? else { return Ok(None) };
@@ -193,7 +199,7 @@ fn quantiles<'q>(
     let mut charge = query.memory.charge(0)?;
     while let Some(batch) = input.next()? {
         for row in &batch.rows {
-            if row.has_histograms() {
+            if (0..grid.count).any(|step| row.histogram(step).is_some()) {
                 notes.add(Note::HistogramIgnoredInAggregation(aggregate.op.name()));
             }
             let make = |labels| Quantiles { labels, drop_name: false, values: Vec::new() };

@@ -1,5 +1,6 @@
 //! What all operators of a running query share: its data, its limits, what it has to say.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +22,7 @@ use crate::regex::PatternBudget;
 /// Result of evaluating.
 pub(crate) type Result<T, E = QueryError> = std::result::Result<T, E>;
 
-/// Different places and metrics that annotations are kept for: a query over many odd metrics says enough with these.
+/// Most annotations that are kept: a query over many odd metrics says enough with these.
 const ANNOTATIONS_MAX: usize = 1000;
 
 /// A failure of the query itself.
@@ -82,14 +83,17 @@ impl<'q> Query<'q> {
 
     /// Takes over what kernels had to say about a metric at a place of the query text.
     pub(crate) fn annotate(&self, notes: &mut Notes, metric: &str, range: TextRange) {
-        if !notes.is_empty() {
-            self.annotations.add(notes.drain(), metric, range);
-        }
+        notes.drain().for_each(|note| self.annotations.add(note, metric, (range, range)));
     }
 
     /// Says one thing about a metric at a place of the query text.
     pub(crate) fn note(&self, note: Note, metric: &str, range: TextRange) {
-        self.annotations.add(std::iter::once(note), metric, range);
+        self.annotations.add(note, metric, (range, range));
+    }
+
+    /// Says one thing about the parameter at `range` of the expression at `whole`, once all of that is evaluated.
+    pub(crate) fn note_param(&self, note: Note, range: TextRange, whole: TextRange) {
+        self.annotations.add(note, "", (range, whole));
     }
 
     /// What the query has cost so far.
@@ -102,40 +106,53 @@ impl<'q> Query<'q> {
     }
 }
 
-/// Notes by the place in the query text and the metric they are about.
+/// Notes by what they say. Of several places that it can be said of, the one that is evaluated last is told.
 #[derive(Debug, Default)]
-pub(crate) struct Annotations(Mutex<HashMap<(usize, String), Notes>>);
+pub(crate) struct Annotations(Mutex<HashMap<String, Annotation>>);
+
+#[derive(Debug)]
+struct Annotation {
+    note: Note,
+    metric: String,
+    /// The first byte of what it is about.
+    start: usize,
+    /// When it was said: see [`turn`].
+    turn: (usize, Reverse<usize>),
+}
+
+/// When an expression is evaluated: after those in front of it and those inside of it.
+fn turn(whole: TextRange) -> (usize, Reverse<usize>) {
+    (whole.end, Reverse(whole.start))
+}
 
 impl Annotations {
-    fn add(&self, notes: impl Iterator<Item = Note>, metric: &str, range: TextRange) {
+    /// Adds a note about `range`, said by the expression `whole`.
+    fn add(&self, note: Note, metric: &str, (range, whole): (TextRange, TextRange)) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (range.start, metric.to_owned());
-        if known.len() >= ANNOTATIONS_MAX && !known.contains_key(&key) {
-            return;
-        }
-        let known = known.entry(key).or_default();
-        for note in notes {
-            known.add(note);
+        let (key, turn) = (note.gist(metric), turn(whole));
+        if let Some(annotation) = known.get_mut(&key) {
+            annotation.note.absorb(&note);
+            if turn > annotation.turn {
+                (annotation.start, annotation.turn) = (range.start, turn);
+            }
+        } else if known.len() < ANNOTATIONS_MAX {
+            known.insert(key, Annotation { note, metric: metric.to_owned(), start: range.start, turn });
         }
     }
 
-    /// Texts of the warnings and of the infos, sorted, each once.
+    /// Texts of the warnings and of the infos, sorted.
     pub(crate) fn texts(&self, query_text: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
-        for ((start, metric), notes) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for Annotation { note, metric, start, .. } in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let (line, column) = position(query_text, *start);
-            for note in notes.iter() {
-                let text = format!("{} ({line}:{column})", note.text(metric));
-                match note.severity() {
-                    Severity::Warning => warnings.push(text),
-                    Severity::Info => infos.push(text),
-                }
+            let text = format!("{} ({line}:{column})", note.text(metric));
+            match note.severity() {
+                Severity::Warning => warnings.push(text),
+                Severity::Info => infos.push(text),
             }
         }
-        for texts in [&mut warnings, &mut infos] {
-            texts.sort();
-            texts.dedup();
-        }
+        warnings.sort();
+        infos.sort();
         (warnings, infos)
     }
 }

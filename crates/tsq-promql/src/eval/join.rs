@@ -8,9 +8,9 @@ use tsq_core::{Labels, LabelsBuilder};
 use crate::answer::QueryError;
 use crate::ast::{Binary, Group, Matching, TextRange};
 use crate::go_text::labels_text;
-use crate::kernels::{Notes, Out};
+use crate::kernels::{Note, Notes, Out};
 
-use super::binary::Operation;
+use super::binary::{NoMatch, Operation, is_comparison};
 use super::context::{Query, Result, execution};
 use super::grid::Grid;
 use super::matching::{Assembler, common_labels, is_reserved, signature};
@@ -32,18 +32,20 @@ pub(crate) fn plan<'q>(
         let one = collect(query, one.as_mut())?;
         let mut join = Join::new(query, binary, swapped, one, grid)?;
         join.run(many)?;
-        query.annotate(&mut join.notes, "", text_range);
+        join.annotate(text_range);
         join.rows.finish()
     })
 }
 
 /// Rows of the "one" side that match each other.
+#[derive(Default)]
 struct OneGroup {
     rows: Vec<usize>,
-    /// Steps at which the "many" side has an element; kept where the "many" side is filled.
-    many_present: Vec<bool>,
-    /// Steps that have a result; kept for one-to-one matches.
+    /// Steps at which an element was matched; kept for one-to-one matches and where the "many" side is filled.
     matched: Vec<bool>,
+    /// Steps at which a match would have these labels, whether a comparison lets it through or not; kept where several
+    /// elements of the "many" side can get the same labels and their results do not say so.
+    taken: HashMap<Labels, Vec<bool>>,
 }
 
 struct Join<'q> {
@@ -60,7 +62,10 @@ struct Join<'q> {
     conflicts: BTreeMap<usize, QueryError>,
     rows: Assembler<'q>,
     steps: usize,
-    notes: Notes,
+    /// The last thing that there was to say at each step: one operation says no more, as in Prometheus.
+    notes: Vec<Option<Note>>,
+    /// Whether elements of one group that a comparison leaves out can have labels that others have too.
+    tracks_taken: bool,
 }
 
 impl<'q> Join<'q> {
@@ -68,10 +73,12 @@ impl<'q> Join<'q> {
         let matching = &binary.matching;
         let fills = (matching.fill_left, matching.fill_right);
         let (fill_many, fill_one) = if swapped { (fills.1, fills.0) } else { fills };
+        let operation = Operation { op: binary.op, return_bool: binary.return_bool };
+        let leaves_out = is_comparison(binary.op) && !binary.return_bool;
         let mut join = Self {
             query,
             matching,
-            operation: Operation { op: binary.op, return_bool: binary.return_bool },
+            operation,
             swapped,
             fill_many,
             fill_one,
@@ -80,10 +87,16 @@ impl<'q> Join<'q> {
             conflicts: BTreeMap::new(),
             rows: Assembler::new(query, grid.count)?,
             steps: grid.count,
-            notes: Notes::default(),
+            notes: Vec::new(),
+            tracks_taken: leaves_out && !matching.include.is_empty(),
         };
         join.index()?;
         Ok(join)
+    }
+
+    fn empty_group(&self) -> OneGroup {
+        let keeps_matched = self.matching.group == Group::None || self.fill_many.is_some();
+        OneGroup { matched: vec![false; if keeps_matched { self.steps } else { 0 }], ..OneGroup::default() }
     }
 
     /// Groups the "one" side and notes where it is not unique.
@@ -93,13 +106,8 @@ impl<'q> Join<'q> {
             signature(&row.labels, self.matching, &mut key);
             let steps = self.steps;
             if !self.groups.contains_key(&key) {
-                let is_one_to_one = self.matching.group == Group::None;
-                let group = OneGroup {
-                    rows: Vec::new(),
-                    many_present: if self.fill_many.is_some() { vec![false; steps] } else { Vec::new() },
-                    matched: if is_one_to_one { vec![false; steps] } else { Vec::new() },
-                };
-                self.one.charge.grow(key.len() + 128 + group.many_present.len() + group.matched.len())?;
+                let group = self.empty_group();
+                self.one.charge.grow(key.len() + 128 + group.matched.len())?;
                 self.groups.insert(key.clone(), group);
             }
             let group = self.groups.get_mut(&key).expect("it was inserted above");
@@ -127,13 +135,12 @@ impl<'q> Join<'q> {
                 self.match_row(row)?;
             }
         }
-        if let Some(fill) = self.fill_many {
-            if let Some(conflict) = self.conflicts.pop_first() {
-                return Err(conflict.1);
-            }
-            self.fill_missing(fill)?;
+        if (self.fill_many.is_some() || self.fill_one.is_some())
+            && let Some((_, conflict)) = self.conflicts.pop_first()
+        {
+            return Err(conflict);
         }
-        Ok(())
+        self.fill_many.map_or(Ok(()), |fill| self.fill_missing(fill))
     }
 
     /// Matches one row of the "many" side at each of its steps.
@@ -146,11 +153,7 @@ impl<'q> Join<'q> {
         let mut group = match self.groups.remove(&key) {
             Some(group) => group,
             None if self.fill_one.is_none() => return Ok(()),
-            None => OneGroup {
-                rows: Vec::new(),
-                many_present: vec![false; if self.fill_many.is_some() { self.steps } else { 0 }],
-                matched: vec![false; if self.matching.group == Group::None { self.steps } else { 0 }],
-            },
+            None => self.empty_group(),
         };
         let result = self.match_group(many, &mut group);
         self.groups.insert(key, group);
@@ -171,19 +174,13 @@ impl<'q> Join<'q> {
             if !many.is_present(step) {
                 continue;
             }
-            if let Some(present) = group.many_present.get_mut(step) {
-                *present = true;
-            }
             let index = group.rows.iter().copied().find(|&index| one_rows[index].is_present(step));
             let (one, sample) = match (index, self.fill_one) {
                 (Some(index), _) => (&one_rows[index], one_rows[index].sample(step)),
                 (None, Some(fill)) => (&filled, Sample::Float(fill)),
                 (None, None) => continue,
             };
-            let out = self.combine(many.sample(step), sample);
-            if matches!(out, Out::None) {
-                continue;
-            }
+            let Ok(out) = self.combine(step, many.sample(step), sample)? else { continue };
             let labels = match results.iter().find(|(known, _)| *known == index) {
                 Some((_, labels)) => labels.clone(),
                 None => {
@@ -192,25 +189,55 @@ impl<'q> Join<'q> {
                     labels
                 }
             };
-            self.put(&labels, many.drop_name, step, out, group)?;
+            self.put(&labels, step, out, group)?;
         }
         Ok(())
     }
 
-    fn combine(&mut self, many: Sample<'_>, one: Sample<'_>) -> Out {
+    /// What the operation makes of two samples. `Err(NoMatch)` if they do not fit together, which is noted.
+    fn combine(&mut self, step: usize, many: Sample<'_>, one: Sample<'_>) -> Result<Result<Out, NoMatch>> {
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-        self.operation.apply(left, right, &mut self.notes)
+        let mut notes = Notes::default();
+        let out = self.operation.match_pair(left, right, &mut notes);
+        if let Some(note) = notes.take_last() {
+            if self.notes.is_empty() {
+                self.one.charge.grow(self.steps * size_of::<Option<Note>>())?;
+                self.notes.resize(self.steps, None);
+            }
+            self.notes[step] = Some(note);
+        }
+        Ok(out)
     }
 
-    fn put(&mut self, labels: &Labels, drop_name: bool, step: usize, out: Out, group: &mut OneGroup) -> Result<()> {
-        let matched = group.matched.get_mut(step);
-        if matched.is_some_and(|matched| std::mem::replace(matched, true)) {
+    fn annotate(&mut self, text_range: TextRange) {
+        let mut notes = Notes::default();
+        self.notes.drain(..).flatten().for_each(|note| notes.add(note));
+        self.query.annotate(&mut notes, "", text_range);
+    }
+
+    fn put(&mut self, labels: &Labels, step: usize, out: Out, group: &mut OneGroup) -> Result<()> {
+        let matched = group.matched.get_mut(step).map(|matched| std::mem::replace(matched, true));
+        if self.matching.group == Group::None && matched == Some(true) {
             let message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
             return Err(execution(message));
         }
-        let row = self.rows.row(labels, drop_name || self.operation.drops_name())?;
+        if self.tracks_taken {
+            if !group.taken.contains_key(labels) {
+                self.one.charge.grow(labels.as_bytes().len() + 64 + self.steps)?;
+                group.taken.insert(labels.clone(), vec![false; self.steps]);
+            }
+            let taken = group.taken.get_mut(labels).expect("it was inserted above");
+            if std::mem::replace(&mut taken[step], true) {
+                return Err(same_result());
+            }
+        }
+        if matches!(out, Out::None) {
+            return Ok(());
+        }
+        // A comparison takes the name that its side has, even one that a function dropped, as Prometheus does.
+        let row = self.rows.row(labels, self.operation.drops_name())?;
         if row.is_present(step) {
-            return Err(execution("multiple matches for labels: grouping labels must ensure unique matches"));
+            return Err(same_result());
         }
         match out {
             Out::None => {}
@@ -231,12 +258,11 @@ impl<'q> Join<'q> {
                 let many_labels = common_labels(&one.labels, self.matching);
                 let labels = self.result_labels(&many_labels, &one.labels)?;
                 for step in (0..self.steps).filter(|&step| one.is_present(step)) {
-                    if group.many_present[step] {
+                    if group.matched[step] {
                         continue;
                     }
-                    let out = self.combine(Sample::Float(fill), one.sample(step));
-                    if !matches!(out, Out::None) {
-                        self.put(&labels, false, step, out, group)?;
+                    if let Ok(out) = self.combine(step, Sample::Float(fill), one.sample(step))? {
+                        self.put(&labels, step, out, group)?;
                     }
                 }
             }
@@ -265,6 +291,10 @@ impl<'q> Join<'q> {
         }
         builder.build().map_err(|error| execution(error.to_string()))
     }
+}
+
+fn same_result() -> QueryError {
+    execution("multiple matches for labels: grouping labels must ensure unique matches")
 }
 
 fn self_conflict(matching: &Matching, swapped: bool, row: &Row, other: &Row) -> QueryError {

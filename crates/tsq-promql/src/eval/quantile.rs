@@ -70,6 +70,7 @@ fn measure<'q>(
         input: Some(planner.vector(vector, call.grid)?),
         grid: call.grid,
         text_range: inside_parens(vector).range,
+        whole: call.expr.range,
         in_label_order: in_label_order(vector),
         measured,
         pending: Vec::new(),
@@ -166,6 +167,8 @@ struct HistogramCall<'q> {
     grid: Grid,
     /// Where the vector stands in the query text.
     text_range: TextRange,
+    /// The whole call.
+    whole: TextRange,
     in_label_order: bool,
     measured: Vec<Measured<'q>>,
     /// Histograms that may still get buckets; the labels in front of `le` of each begin with those of the one before.
@@ -201,7 +204,7 @@ impl<'q> HistogramCall<'q> {
         for measured in &self.measured {
             let Measure::Quantile(phi) = &measured.measure else { continue };
             for phi in (0..self.grid.count).map(|step| phi.at(step)).filter(|phi| !(0.0..=1.0).contains(phi)) {
-                self.query.note(Note::InvalidQuantile(phi), "", measured.text_range);
+                self.query.note_param(Note::InvalidQuantile(phi), measured.text_range, self.whole);
             }
         }
     }

@@ -271,6 +271,14 @@ impl GroupHistograms {
         }
     }
 
+    /// Whether histograms did not fit together.
+    pub(crate) fn is_misfit(&self) -> bool {
+        match &self.0 {
+            Totals::Sum(sum) => sum.trouble.incompatible,
+            Totals::Mean(mean) => mean.trouble.incompatible,
+        }
+    }
+
     /// Adds a histogram. A note names what makes it impossible; the group has no total then.
     pub(crate) fn add(&mut self, histogram: &Histogram, notes: &mut Notes) {
         match &mut self.0 {

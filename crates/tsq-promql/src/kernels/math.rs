@@ -13,7 +13,7 @@ pub(crate) static FLOAT_FUNCTIONS: &[(&str, FloatFunction)] = &[
     ("acos", f64::acos),
     ("acosh", acosh),
     ("asin", f64::asin),
-    ("asinh", f64::asinh),
+    ("asinh", asinh),
     ("atan", f64::atan),
     ("atanh", f64::atanh),
     ("ceil", f64::ceil),
@@ -36,7 +36,14 @@ pub(crate) static FLOAT_FUNCTIONS: &[(&str, FloatFunction)] = &[
 
 /// The angle of a point; one too near to the negative axis to tell is above it, as Prometheus has it.
 fn atan2(y: f64, x: f64) -> f64 {
-    if y < 0.0 && x < 0.0 && y / x == 0.0 { PI } else { y.atan2(x) }
+    if y < 0.0 && x < 0.0 && x.is_finite() && y / x == 0.0 { PI } else { y.atan2(x) }
+}
+
+/// The inverse of `sinh`; does not overflow.
+fn asinh(value: f64) -> f64 {
+    // From here on `sinh` is half of `exp` to the last bit.
+    let large = || (value.abs().ln() + std::f64::consts::LN_2).copysign(value);
+    if value.abs() >= f64::from(1 << 28) { large() } else { value.asinh() }
 }
 
 /// The inverse of `cosh`; does not overflow.
@@ -132,6 +139,8 @@ mod tests {
         assert_eq!(call("ln", 0.0), -INF);
         assert!(call("sqrt", -1.0).is_nan());
         assert!(call("acosh", 0.5).is_nan());
+        assert_eq!(call("asinh", -f64::MAX), -call("acosh", f64::MAX));
+        assert_eq!(call("asinh", f64::NEG_INFINITY), f64::NEG_INFINITY);
         assert_eq!(call("atanh", 1.0), INF);
         assert_eq!(call("log2", 8.0), 3.0);
     }
@@ -167,6 +176,7 @@ mod tests {
         assert_eq!(op(BinaryOp::Pow, f64::NAN, 0.0), 1.0);
         assert!(op(BinaryOp::Pow, -8.0, 1.0 / 3.0).is_nan());
         assert_eq!(op(BinaryOp::Atan2, 0.0, -1.0), PI);
+        assert_eq!(op(BinaryOp::Atan2, -2.5, f64::NEG_INFINITY), -PI);
         assert_eq!(op(BinaryOp::Div, 1.0, -0.0), -INF);
         assert_eq!(arithmetic(BinaryOp::Less, 1.0, 2.0), None);
         assert_eq!(compare(BinaryOp::NotEqual, f64::NAN, f64::NAN), Some(true));

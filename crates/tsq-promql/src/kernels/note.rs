@@ -166,6 +166,14 @@ impl Note {
     /// The whole text as clients know it, "PromQL warning: " or "PromQL info: " in front; the position is to follow in
     /// parentheses. An empty metric name is left out where Prometheus leaves it out.
     pub(crate) fn text(&self, metric: &str) -> String {
+        match self {
+            Self::ForcedMonotonicity(what) => self.gist(metric) + &what.details(),
+            _ => self.gist(metric),
+        }
+    }
+
+    /// The text but for the numbers that add up when it is said several times.
+    pub(crate) fn gist(&self, metric: &str) -> String {
         let severity = match self.severity() {
             Severity::Warning => "warning",
             Severity::Info => "info",
@@ -244,10 +252,9 @@ impl Note {
                  \"counter\": {metric_quoted}",
                 quote(by)
             ),
-            Self::ForcedMonotonicity(what) => format!(
+            Self::ForcedMonotonicity(_) => format!(
                 "input to histogram_quantile needed to be fixed for monotonicity (see \
-                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){for_metric}{}",
-                what.details()
+                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){for_metric}"
             ),
             Self::IncompatibleTypes { left, operator, right } => format!(
                 "incompatible sample types encountered for binary operator {operator:?}: {left} {operator} {right}"
@@ -287,12 +294,18 @@ impl Notes {
         }
     }
 
+    /// Takes the note that was added last out, leaving none.
+    pub(crate) fn take_last(&mut self) -> Option<Note> {
+        self.0.drain(..).next_back()
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The notes in the order they came up.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Note> {
         self.0.iter()
     }
