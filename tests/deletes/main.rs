@@ -7,7 +7,7 @@ mod ways;
 
 use std::time::Duration;
 
-use tsq_core::{Db, Limits, Options, SimDisk};
+use tsq_core::{Db, Limits, Options, ReadMode, SimDisk};
 
 const DIR: &str = "/db";
 
@@ -18,6 +18,8 @@ fn options() -> Options {
         flush_interval: Duration::MAX,
         low_space_bytes: Some(0),
         background: false,
+        // Other tests read through maps.
+        read_mode: ReadMode::Pread,
         shards: 4,
         limits: Limits { future: None, ..Limits::default() },
         ..Options::default()

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tsq::promql::{Engine, QueryOptions};
 use tsq_core::{
-    Batch, Db, Error, Exemplar, Histogram, Kind, Labels, Limits, Matcher, Metadata, Options, Result, Samples, SimDisk,
-    Source, Span, TimeRange,
+    Batch, Db, Error, Exemplar, Histogram, Kind, Labels, Limits, Matcher, Metadata, Options, ReadMode, Result, Samples,
+    SimDisk, Source, Span, TimeRange,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,8 +38,10 @@ pub(crate) fn open(disk: &SimDisk) -> Result<Db> {
     Db::builder().disk(disk.clone()).seed(7).open(DIR, options())
 }
 
+/// Without maps, so that both ways of reading are tested.
 pub(crate) fn open_read_only(disk: &SimDisk) -> Result<Db> {
-    Db::builder().disk(disk.clone()).seed(7).open_read_only(DIR, options())
+    let options = Options { read_mode: ReadMode::Pread, ..options() };
+    Db::builder().disk(disk.clone()).seed(7).open_read_only(DIR, options)
 }
 
 /// All four kinds, metadata and exemplars in blocks of two levels and in a log of several segments; closed.

@@ -45,6 +45,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
         Ok(cli) => cli,
         Err(error) => return report_usage(&error, console),
     };
+    // A block file that somebody cuts short must fail the queries that need it, not end the server.
+    if let Err(error) = tsq::survive_lost_maps() {
+        console.say(format_args!("warning: damaged block files may end this process: {error}"));
+    }
     let result = match cli.command {
         Command::Serve(args) => serve::run(*args, console),
         Command::Query(args) => query::run(&args, console),

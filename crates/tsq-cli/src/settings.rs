@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tsq::promql::parse_any_selector;
-use tsq::{Durability, RetentionRule};
+use tsq::{Durability, ReadMode, RetentionRule};
 use tsq_server::ServerConfig;
 
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -45,6 +45,8 @@ const ADDRESS: Kind<SocketAddr> = Kind {
 };
 
 const DURABILITY: Kind<Durability> = Kind { value: "MODE", show: show_durability, read: parse_durability };
+
+const READ_MODE: Kind<ReadMode> = Kind { value: "MODE", show: show_read_mode, read: parse_read_mode };
 
 const DURATION: Kind<Duration> =
     Kind { value: "DURATION", show: |duration| format_duration(*duration), read: parse_duration };
@@ -183,6 +185,19 @@ pub(crate) static SETTINGS: &[Setting] = &[
          --flush-bytes"
     ),
     setting!(
+        "read-mode",
+        READ_MODE,
+        options.read_mode,
+        "How blocks are read. map: through memory maps; pread: by system calls, into a cache of --read-cache-bytes; \
+         auto: map, but pread on file systems whose files come from elsewhere, such as NFS and FUSE"
+    ),
+    setting!(
+        "read-cache-bytes",
+        SIZE,
+        options.read_cache_bytes,
+        "Memory for pages of blocks that are read without a map"
+    ),
+    setting!(
         "series-max",
         COUNT,
         options.limits.head_series,
@@ -260,6 +275,18 @@ fn parse_retention_rule(text: &str) -> Result<RetentionRule, String> {
         .ok_or_else(|| format!("{text:?} is no selector and duration: write '{{job=\"gpu\"}}:14d'"))?;
     let matchers = parse_any_selector(selector).map_err(|error| format!("{selector}: {error}"))?;
     Ok(RetentionRule { matchers, keep: (DURATION_OR_NONE.read)(keep)? })
+}
+
+const READ_MODES: [(&str, ReadMode); 3] =
+    [("auto", ReadMode::Auto), ("map", ReadMode::Map), ("pread", ReadMode::Pread)];
+
+fn show_read_mode(mode: &ReadMode) -> String {
+    READ_MODES.iter().find(|(_, known)| known == mode).map_or("auto", |(name, _)| name).into()
+}
+
+fn parse_read_mode(text: &str) -> Result<ReadMode, String> {
+    let found = READ_MODES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, mode)| *mode).ok_or_else(|| format!("{text:?} is no read mode: write auto, map or pread"))
 }
 
 fn show_durability(durability: &Durability) -> String {
@@ -366,6 +393,7 @@ mod tests {
             ("retention-filter", "up:soon"),
             ("retention-filter", "up{:1d"),
             ("flush-bytes", "0"),
+            ("read-mode", "mmap"),
             ("series-max", "0"),
         ] {
             let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();

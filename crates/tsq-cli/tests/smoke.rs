@@ -150,6 +150,47 @@ fn what_a_server_acknowledged_is_there_while_it_runs_and_after_it_stopped() {
     assert_eq!(run_ok(&["verify", "-d", data]).lines().count(), 1);
 }
 
+/// Somebody cuts a block file short while the server reads it: queries that need the block fail and name file and byte,
+/// others are answered, and the server lives.
+#[test]
+fn a_server_outlives_a_block_that_is_cut_short() {
+    for mode in ["map", "pread"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        for day in ["01", "02"] {
+            let noise = |at: u64| f64::from_bits((at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+            let line = |at: u64| format!("2024-01-{day}T{:02}:{:02}:00Z,{},noise\n", at / 60, at % 60, noise(at));
+            let rows: String = (0..1440).map(line).collect();
+            std::fs::write(path(day), format!("time,value,__name__\n{rows}")).unwrap();
+            run_ok(&["import", "-d", &path("data"), "--format", "csv", &path(day)]);
+        }
+        let data = path("data");
+        let served = Served::start(&["serve", "--data", &data, "--listen", "127.0.0.1:0", "--read-mode", mode]);
+        wait_until_ready(&served.address);
+        let url = ["--url", &served.address];
+        let query = |day: &str| {
+            let time = format!("2024-01-{day}T23:59:00Z");
+            [&["query", "count_over_time(noise[20h])", "--time", &time, "-o", "csv"], &url[..]].concat().join(" ")
+        };
+        let ask = |day: &str| tsq(&query(day).split(' ').collect::<Vec<_>>());
+        assert!(ask("02").status.success());
+        if mode == "map" {
+            assert!(ask("01").status.success(), "all pages are known to be right");
+        }
+        let mut blocks: Vec<_> =
+            std::fs::read_dir(path("data/blocks")).unwrap().map(|file| file.unwrap().path()).collect();
+        blocks.sort();
+        let first = &blocks[0];
+        std::fs::OpenOptions::new().write(true).open(first).unwrap().set_len(100).unwrap();
+        let failed = ask("01");
+        let (name, message) = (first.file_name().unwrap().to_str().unwrap(), err(&failed));
+        assert!(!failed.status.success() && message.contains(name) && message.contains("byte "), "{mode}: {message}");
+        let other = ask("02");
+        assert!(String::from_utf8_lossy(&other.stdout).contains(",1200\n"), "{mode}: {}", err(&other));
+        served.stop();
+    }
+}
+
 fn wait_until_ready(address: &str) {
     let host = address.strip_prefix("http://").unwrap();
     for _ in 0..500 {

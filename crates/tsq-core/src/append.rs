@@ -381,7 +381,7 @@ impl Store {
             let known = state.generations.iter().rev().find_map(|generation| {
                 generation.notes.lock().metadata.get(&metadata.metric).map(|known| known == metadata)
             });
-            let known = known.unwrap_or_else(|| state.metadata.by_metric.get(&metadata.metric) == Some(metadata));
+            let known = known.unwrap_or_else(|| state.metadata().by_metric.get(&metadata.metric) == Some(metadata));
             if !known {
                 scratch.record.metadata.push(metadata.clone());
             }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta, ReadCache};
+use crate::block::{BlockId, BlockReader, BlockSpec, BlockWriter, ChunkMeta, ReadCache, Reads};
 use crate::codec::{self, CODECS, Column, ColumnMut, ColumnType, Columns, Effort, OpenChunk, decode_prefix};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Result;
 use crate::families::Groups;
 use crate::labels::Labels;
+use crate::options::Options;
 use crate::query::Matcher;
 use crate::sample::{Kind, Samples, TimeRange};
 
@@ -146,7 +147,7 @@ impl Block {
     /// As for opening a block.
     pub fn open(dir: &Path) -> Result<Self> {
         let path: PathBuf = dir.join(BlockId(1).file_name());
-        BlockReader::open(&RealDisk, &path, DB_ID).map(Self)
+        BlockReader::open(&RealDisk, &path, DB_ID, &Arc::new(Reads::new(&Options::default()))).map(Self)
     }
 
     /// Numbers of matching series with samples in a range.

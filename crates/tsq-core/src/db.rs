@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::append::low_water_mark;
 use crate::background::Background;
 use crate::batch::{Appended, Batch, CanonicalLabels, LabelSource, SeriesHandle};
-use crate::block::BlockMeta;
+use crate::block::{BlockMeta, Reads};
 use crate::clock::{Clock, SystemClock};
 use crate::compact::Pass;
 use crate::delete::{Cleaned, Deleted};
@@ -93,7 +93,8 @@ impl DbBuilder {
 
     pub(crate) fn parts(self, path: &Path, options: Options) -> Parts {
         let seed = self.seed.unwrap_or_else(random);
-        Parts { disk: self.disk, clock: self.clock, dir: path.to_path_buf(), options, seed }
+        let reads = Arc::new(Reads::new(&options));
+        Parts { disk: self.disk, clock: self.clock, dir: path.to_path_buf(), options, seed, reads }
     }
 
     /// Opens or creates the database in a directory for writing. See [`Db::open`].

@@ -72,8 +72,10 @@ impl Store {
         for generation in &state.generations {
             generation.forget(matchers, range);
         }
-        if !dead.is_empty() {
-            Arc::make_mut(&mut state.metadata).by_metric.retain(|metric, _| !dead.contains(metric));
+        if !dead.is_empty()
+            && let Some(known) = Arc::make_mut(&mut state.known_metadata).get_mut()
+        {
+            known.by_metric.retain(|metric, _| !dead.contains(metric));
         }
         Counters::add(&self.counters.deletes, 1);
         Ok(plan.deleted)
@@ -190,7 +192,7 @@ impl Plan {
         let mut dead = BTreeSet::new();
         for name in &self.names {
             for metric in SERIES_SUFFIXES.iter().filter_map(|suffix| name.strip_suffix(suffix)) {
-                if state.metadata.by_metric.contains_key(metric)
+                if state.metadata().by_metric.contains_key(metric)
                     && !dead.contains(metric)
                     && !has_series(state, &after, metric)?
                 {

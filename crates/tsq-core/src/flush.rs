@@ -1,8 +1,8 @@
 //! From the head into a block: end the generation, make its log durable, write the block, publish it, drop the log.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use crate::batch::{Exemplar, Metadata};
 use crate::block::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter};
@@ -157,7 +157,7 @@ impl Store {
         let (mut readers, mut notes) = (Vec::new(), Vec::new());
         for meta in &change.added {
             let path = block_path(&self.blocks_dir(), meta.id);
-            let reader = BlockReader::open(&*self.disk, &path, manifest.db_id)?;
+            let reader = BlockReader::open(&*self.disk, &path, manifest.db_id, &self.reads)?;
             notes.extend(reader.metadata()?);
             readers.push(reader);
             Counters::add(&self.counters.blocks_written_bytes, meta.file_bytes);
@@ -223,22 +223,28 @@ impl Store {
         let mut blocks: Vec<_> = before.blocks.iter().cloned().collect();
         blocks.retain(|block| !change.removed.contains(&block.meta().id));
         blocks.extend(readers);
-        let metadata =
-            if notes.is_empty() { before.metadata } else { self.with_notes(change, &before.metadata, notes) };
+        let metadata = self.with_notes(change, &before.known_metadata, notes);
         let mut state = self.state.write();
         if let Some(tombstones) = tombstones {
             state.tombstones = Arc::new(tombstones);
         }
         state.blocks = Arc::new(blocks);
-        state.metadata = metadata;
+        state.known_metadata = metadata;
         if let Some((flushed, _)) = &change.flushed {
             state.generations.retain(|generation| !Arc::ptr_eq(generation, flushed));
         }
     }
 
-    fn with_notes(&self, change: &Change, known: &KnownMetadata, notes: Vec<Metadata>) -> Arc<KnownMetadata> {
+    /// What nobody asked for yet is read when somebody does, with that of the new blocks.
+    fn with_notes(
+        &self,
+        change: &Change,
+        known: &OnceLock<KnownMetadata>,
+        notes: Vec<Metadata>,
+    ) -> Arc<OnceLock<KnownMetadata>> {
         let mut metadata = known.clone();
         for known in notes {
+            let Some(metadata) = metadata.get_mut() else { break };
             // Only a flush brings news: compactions repeat what is known, imports are the oldest of all.
             if change.flushed.is_some() {
                 metadata.by_metric.insert(known.metric.clone(), known);

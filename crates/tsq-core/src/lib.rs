@@ -1,6 +1,7 @@
 //! The storage engine of tsq: one writer process, a bounded log, an in-memory head, immutable mapped blocks.
 //!
-//! Blocking and synchronous; knows no protocol, no query language, no async runtime, and keeps no global state.
+//! Blocking and synchronous; knows no protocol, no query language, no async runtime, and keeps no global state
+//! but the list of maps that a signal handler needs ([`survive_lost_maps`]).
 
 // The derive macro of tsz-compress names it.
 extern crate alloc;
@@ -47,13 +48,16 @@ pub use block::{BlockId, BlockMeta, ReadCache};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use db::{Db, DbBuilder};
 pub use delete::{Cleaned, Deleted};
-pub use disk::{CrashImage, Disk, DiskFile, Fault, LockGuard, LockOutcome, RealDisk, SimDisk, Space};
+pub use disk::{
+    CrashImage, Disk, DiskFile, DiskRead, Fault, LockGuard, LockOutcome, Map, RealDisk, SimDisk, Space,
+    survive_lost_maps,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, ResetHint, Span};
 pub use import::Importer;
 pub use labels::{Labels, LabelsBuilder, LabelsIter, METRIC_NAME};
 pub use open::Damage;
-pub use options::{Durability, Limits, Options, RetentionRule};
+pub use options::{Durability, Limits, Options, ReadMode, RetentionRule};
 pub use query::{MatchOp, Matcher, Pattern, SeriesStream, Source, all_match};
 pub use sample::{Kind, NORMAL_NAN_BITS, STALE_NAN_BITS, Samples, TimeRange, is_stale, stale_nan};
 pub use series::{ReadCost, Series};

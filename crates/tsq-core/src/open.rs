@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::block::{BlockId, BlockReader};
+use crate::block::{BlockId, BlockReader, Reads};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, LockGuard, LockOutcome};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,10 +15,7 @@ use crate::head::{Generation, HeadSample, SampleValue, SeriesIndex, SeriesRef};
 use crate::manifest::{BlockEntry, Manifest};
 use crate::options::Options;
 use crate::sample::{Kind, TimeRange};
-use crate::snapshot::left_metadata;
-use crate::store::{
-    BLOCKS_DIR, Counters, KnownMetadata, LOCK_FILE, LOG_DIR, Missing, QUARANTINE_DIR, State, Store, block_path,
-};
+use crate::store::{BLOCKS_DIR, Counters, LOCK_FILE, LOG_DIR, Missing, QUARANTINE_DIR, State, Store, block_path};
 use crate::tombstones::{self, Tombstones, TombstonesRef};
 use crate::wal::{self, BatchRecord, RecordRef, RecordType, ReplayEnd, Wal, WalOptions};
 
@@ -30,6 +27,7 @@ pub(crate) struct Parts {
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) seed: u64,
+    pub(crate) reads: Arc<Reads>,
 }
 
 /// Something that is not as it was written.
@@ -186,7 +184,7 @@ impl Parts {
         let mut blocks = Vec::with_capacity(manifest.blocks.len());
         for entry in &manifest.blocks {
             let path = block_path(&self.blocks_dir(), entry.id);
-            let wrong = match BlockReader::open(&*self.disk, &path, manifest.db_id) {
+            let wrong = match BlockReader::open(&*self.disk, &path, manifest.db_id, &self.reads) {
                 Ok(block) if BlockEntry::of(block.meta()) == *entry => {
                     blocks.push(block);
                     continue;
@@ -398,15 +396,13 @@ impl Parts {
         lock: Option<Box<dyn LockGuard>>,
     ) -> Store {
         let state = State {
-            metadata: Arc::new(block_metadata(&contents.blocks, &contents.tombstones)),
+            known_metadata: Arc::default(),
             tombstones: Arc::new(contents.tombstones),
             blocks: Arc::new(contents.blocks),
             generations: vec![Arc::new(contents.generation)],
             missing: Arc::new(contents.missing),
         };
-        let parts =
-            (Arc::clone(&self.disk), Arc::clone(&self.clock), self.dir.clone(), self.options.clone(), self.seed);
-        Store::new(parts, wal, state, contents.manifest, log_generation, read_only, lock)
+        Store::new(self.clone(), wal, state, contents.manifest, log_generation, read_only, lock)
     }
 
     /// What is damaged in this directory, and with `accept_loss`, going on without it: damaged files are moved to
@@ -440,20 +436,6 @@ impl Parts {
         store.shut_down()?;
         Ok(damage)
     }
-}
-
-/// Metadata of all blocks, that of the newest writes winning.
-fn block_metadata(blocks: &[Arc<BlockReader>], tombstones: &Tombstones) -> KnownMetadata {
-    let mut ordered: Vec<_> = blocks.iter().collect();
-    ordered.sort_by_key(|block| (block.meta().lsn_max, block.meta().id));
-    let mut metadata = KnownMetadata::default();
-    for block in ordered {
-        match left_metadata(block, tombstones.of(block.meta().id).map(|deleted| &**deleted)) {
-            Ok(known) => metadata.by_metric.extend(known.into_iter().map(|known| (known.metric.clone(), known))),
-            Err(error) => metadata.unreadable = Some(error.to_string()),
-        }
-    }
-    metadata
 }
 
 fn is_temporary(name: &str) -> bool {

@@ -16,6 +16,19 @@ pub enum Durability {
     Os,
 }
 
+/// How the files of blocks are read. Both ways check the same, and give the same answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// As `Map`, but as `Pread` where the files are on a server or come from another process (NFS, SMB, FUSE, Ceph).
+    #[default]
+    Auto,
+    /// Through memory maps, in the page cache of the operating system. A block file that is cut short while it is mapped
+    /// ends the process, unless [`survive_lost_maps`](crate::survive_lost_maps) was called.
+    Map,
+    /// By system calls, into a cache of [`Options::read_cache_bytes`]. Keeps the file of each block open.
+    Pread,
+}
+
 /// Bounds on what is stored. What exceeds them is refused, counted and named.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -93,6 +106,10 @@ pub struct Options {
     pub low_space_bytes: Option<u64>,
     /// Compact in the background, on a thread of the database. Default true; tests call [`Db::compact`](crate::Db::compact).
     pub background: bool,
+    /// How blocks are read. Default [`ReadMode::Auto`].
+    pub read_mode: ReadMode,
+    /// Pages of blocks kept in memory where they are not mapped. Default 64 MiB.
+    pub read_cache_bytes: u64,
     /// Number of head shards, a power of two. Default 16.
     pub shards: usize,
     /// Bounds on what is stored.
@@ -113,6 +130,8 @@ impl Default for Options {
             compaction_bytes_per_s: Some(64 << 20),
             low_space_bytes: None,
             background: true,
+            read_mode: ReadMode::default(),
+            read_cache_bytes: 64 << 20,
             shards: 16,
             limits: Limits::default(),
         }

@@ -281,10 +281,10 @@ impl Source for Snapshot {
     fn metadata(&self) -> Result<Vec<Metadata>> {
         // Metadata and exemplars have no range: a missing block may hold any.
         self.state.check_missing()?;
-        if let Some(message) = &self.state.metadata.unreadable {
+        if let Some(message) = &self.state.metadata().unreadable {
             return Err(Error::corrupt(message.clone()));
         }
-        let mut known: BTreeMap<String, Metadata> = self.state.metadata.by_metric.clone();
+        let mut known: BTreeMap<String, Metadata> = self.state.metadata().by_metric.clone();
         for generation in &self.state.generations {
             known.extend(generation.notes.lock().metadata.clone());
         }
@@ -293,12 +293,12 @@ impl Source for Snapshot {
 
     fn metadata_of(&self, metric: &str) -> Result<Option<Metadata>> {
         self.state.check_missing()?;
-        if let Some(message) = &self.state.metadata.unreadable {
+        if let Some(message) = &self.state.metadata().unreadable {
             return Err(Error::corrupt(message.clone()));
         }
         let newest = self.state.generations.iter().rev();
         let in_head = newest.filter_map(|generation| generation.notes.lock().metadata.get(metric).cloned()).next();
-        Ok(in_head.or_else(|| self.state.metadata.by_metric.get(metric).cloned()))
+        Ok(in_head.or_else(|| self.state.metadata().by_metric.get(metric).cloned()))
     }
 
     fn exemplars(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<(Labels, Vec<Exemplar>)>> {

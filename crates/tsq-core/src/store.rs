@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::append::{Scratch, low_water_mark};
 use crate::batch::{Metadata, RejectReason};
-use crate::block::{BlockId, BlockReader};
+use crate::block::{BlockId, BlockReader, Reads};
 use crate::clock::Clock;
 use crate::disk::{Disk, LockGuard, Space};
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::Generation;
 use crate::manifest::Manifest;
-use crate::open::Damage;
+use crate::open::{Damage, Parts};
 use crate::options::Options;
 use crate::retention::{Expiry, Horizons, Retention};
 use crate::sample::TimeRange;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, left_metadata};
 use crate::tombstones::Tombstones;
 use crate::wal::Wal;
 
@@ -29,7 +29,8 @@ pub(crate) struct State {
     pub(crate) blocks: Arc<Vec<Arc<BlockReader>>>,
     /// Oldest first; the last one takes writes, one before it is being flushed.
     pub(crate) generations: Vec<Arc<Generation>>,
-    pub(crate) metadata: Arc<KnownMetadata>,
+    /// See [`State::metadata`]; that of blocks is read when somebody first asks.
+    pub(crate) known_metadata: Arc<OnceLock<KnownMetadata>>,
     /// What is deleted of the blocks. Changes only under the lock of the manifest.
     pub(crate) tombstones: Arc<Tombstones>,
     /// What was damaged at opening and nobody has accepted.
@@ -42,6 +43,22 @@ pub(crate) struct KnownMetadata {
     pub(crate) by_metric: BTreeMap<String, Metadata>,
     /// Why that of some block could not be read.
     pub(crate) unreadable: Option<String>,
+}
+
+impl KnownMetadata {
+    /// Metadata of blocks, that of the newest writes winning.
+    fn read(blocks: &[Arc<BlockReader>], tombstones: &Tombstones) -> Self {
+        let mut ordered: Vec<_> = blocks.iter().collect();
+        ordered.sort_by_key(|block| (block.meta().lsn_max, block.meta().id));
+        let mut metadata = Self::default();
+        for block in ordered {
+            match left_metadata(block, tombstones.of(block.meta().id).map(|deleted| &**deleted)) {
+                Ok(known) => metadata.by_metric.extend(known.into_iter().map(|known| (known.metric.clone(), known))),
+                Err(error) => metadata.unreadable = Some(error.to_string()),
+            }
+        }
+        metadata
+    }
 }
 
 /// Something that was stored and cannot be read, and the times of the samples in it.
@@ -69,6 +86,11 @@ impl State {
         self.missing.iter().try_for_each(Missing::fail)
     }
 
+    /// Metadata of all blocks. The first call reads it: one page or a few of each block.
+    pub(crate) fn metadata(&self) -> &KnownMetadata {
+        self.known_metadata.get_or_init(|| KnownMetadata::read(&self.blocks, &self.tombstones))
+    }
+
     pub(crate) fn active(&self) -> &Arc<Generation> {
         self.generations.last().expect("there is always an active generation")
     }
@@ -85,6 +107,7 @@ pub(crate) struct Store {
     pub(crate) expiries: Mutex<BTreeMap<BlockId, Expiry>>,
     /// Seed of all hash tables.
     pub(crate) seed: u64,
+    pub(crate) reads: Arc<Reads>,
     /// `None` for a store that takes no writes.
     pub(crate) wal: Option<Wal>,
     /// Writers hold it for reading while they touch the head; rotation, publication and roll back for writing.
@@ -159,7 +182,7 @@ impl Drop for Pin {
 impl Store {
     #[allow(clippy::too_many_arguments, reason = "called once, by opening")]
     pub(crate) fn new(
-        parts: (Arc<dyn Disk>, Arc<dyn Clock>, PathBuf, Options, u64),
+        parts: Parts,
         wal: Option<Wal>,
         state: State,
         manifest: Manifest,
@@ -167,7 +190,7 @@ impl Store {
         read_only: Option<String>,
         lock: Option<Box<dyn LockGuard>>,
     ) -> Self {
-        let (disk, clock, dir, options, seed) = parts;
+        let Parts { disk, clock, dir, options, seed, reads } = parts;
         let now = clock.monotonic_ms();
         let retention = Retention::of(&options);
         let store = Self {
@@ -178,6 +201,7 @@ impl Store {
             retention,
             expiries: Mutex::default(),
             seed,
+            reads,
             wal,
             state: RwLock::new(state),
             manifest: Mutex::new(manifest),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::block::{BlockMeta, BlockReader};
+use crate::block::{BlockMeta, BlockReader, Reads};
 use crate::db::{Db, DbBuilder};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -82,10 +82,11 @@ impl Parts {
         report.count(self.disk.len(&path));
         let tombstones = self.verify_tombstones(&manifest, &mut report);
         let blocks_dir = self.dir.join(BLOCKS_DIR);
+        let once = Arc::new(Reads::once(1));
         for entry in &manifest.blocks {
             let path = block_path(&blocks_dir, entry.id);
             report.count(self.disk.len(&path));
-            let errors = match BlockReader::open(&*self.disk, &path, manifest.db_id) {
+            let errors = match BlockReader::open(&*self.disk, &path, manifest.db_id, &once) {
                 Ok(block) => {
                     let mut errors = block.verify();
                     if errors.is_empty() {

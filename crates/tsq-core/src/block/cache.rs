@@ -65,18 +65,18 @@ impl Matrices {
                 let before = kept.matrix.decoded_bytes();
                 (kept, before)
             }
-            None => (Kept { block: Arc::clone(block), offset, matrix: Matrix::open(data)?, bytes: 0, used: 0 }, 0),
+            None => (Kept { block: Arc::clone(block), offset, matrix: Matrix::open(&data)?, bytes: 0, used: 0 }, 0),
         };
         // Until it is put back it is not kept, so that a damaged one is gone.
         self.bytes -= kept.bytes;
-        kept.matrix.column(data, column as usize)?;
+        kept.matrix.column(&data, column as usize)?;
         let decoded = kept.matrix.decoded_bytes() - before;
         (kept.bytes, kept.used) = (kept.matrix.memory(), self.uses);
         self.make_room(kept.bytes);
         self.bytes += kept.bytes;
         self.kept.push(kept);
         let kept = self.kept.last_mut().expect("it was pushed");
-        Ok((kept.matrix.column(data, column as usize)?, decoded as u64))
+        Ok((kept.matrix.column(&data, column as usize)?, decoded as u64))
     }
 
     fn make_room(&mut self, bytes: usize) {

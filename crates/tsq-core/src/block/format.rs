@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sample::TimeRange;
 
 const MAGIC: [u8; 8] = *b"TSQBLOCK";
-const TAIL_MAGIC: [u8; 8] = *b"TSQBTAIL";
+pub(super) const TAIL_MAGIC: [u8; 8] = *b"TSQBTAIL";
 const VERSION: u16 = 1;
 /// Version of a section; of columns and chunk index in a block with start times; of a chunk index with payloads that
 /// several series share.
@@ -331,18 +331,23 @@ pub(super) fn footer_len(replaces: usize) -> usize {
     FOOTER_FIXED_LEN + SectionId::KNOWN.len() * SECTION_LEN + replaces * 8
 }
 
-/// Finds and checks the footer at the end of a file.
-pub(super) fn decode_footer(file: &[u8]) -> Result<Footer> {
-    let (before, tail) = file.split_last_chunk::<TAIL_LEN>().ok_or_else(too_short)?;
+/// How many bytes of a file its footer and tail take, by its last bytes.
+pub(super) fn footer_span(end: &[u8], file_len: u64) -> Result<usize> {
+    let tail = end.last_chunk::<TAIL_LEN>().ok_or_else(too_short)?;
     if tail[8..] != TAIL_MAGIC {
         return Err(Error::corrupt("block file does not end as one: it was cut or overwritten"));
     }
     let len = u32::from_le_bytes(tail[..4].try_into().expect("4 bytes")) as usize;
-    let crc = u32::from_le_bytes(tail[4..8].try_into().expect("4 bytes"));
-    if !(FOOTER_FIXED_LEN..=FOOTER_LEN_MAX).contains(&len) || len + HEADER_LEN > before.len() {
-        return Err(Error::corrupt(format!("block footer of {len} bytes in a file of {}", file.len())));
+    if !(FOOTER_FIXED_LEN..=FOOTER_LEN_MAX).contains(&len) || (len + HEADER_LEN + TAIL_LEN) as u64 > file_len {
+        return Err(Error::corrupt(format!("block footer of {len} bytes in a file of {file_len}")));
     }
-    let body = &before[before.len() - len..];
+    Ok(len + TAIL_LEN)
+}
+
+/// Checks the footer in the last bytes of a file, as many as [`footer_span`] says.
+pub(super) fn decode_footer(span: &[u8], file_len: u64) -> Result<Footer> {
+    let (body, tail) = span.split_last_chunk::<TAIL_LEN>().ok_or_else(too_short)?;
+    let crc = u32::from_le_bytes(tail[4..8].try_into().expect("4 bytes"));
     if crc32fast::hash(body) != crc {
         return Err(Error::corrupt("block footer does not match its CRC"));
     }
@@ -350,7 +355,7 @@ pub(super) fn decode_footer(file: &[u8]) -> Result<Footer> {
     check_version(version, "block footer")?;
     let mut footer = parse_footer(body)?;
     footer.meta.footer_crc = crc;
-    check_footer(&footer, file.len() as u64, (before.len() - len) as u64)?;
+    check_footer(&footer, file_len, file_len - span.len() as u64)?;
     Ok(footer)
 }
 

@@ -8,7 +8,7 @@
 //! footer                       identity, ranges, counts, replaced blocks, where the sections lie
 //! tail         16 bytes        length and CRC of the footer, magic
 //! ~~~
-//! Written once from front to back under a temporary name, synced, renamed, then only mapped and read.
+//! Written once from front to back under a temporary name, synced, renamed, then only read, mapped where that helps.
 
 mod cache;
 mod chunks;
@@ -16,6 +16,7 @@ mod family;
 mod format;
 mod pages;
 mod reader;
+mod reads;
 mod series;
 mod stats;
 #[cfg(test)]
@@ -29,8 +30,9 @@ pub use format::{BlockId, BlockMeta};
 
 pub(crate) use chunks::ChunkMeta;
 pub(crate) use format::{BlockSpec, Section};
-pub(crate) use pages::{PageReader, PageWriter};
+pub(crate) use pages::{PageReader, PageWriter, Slice};
 pub(crate) use reader::BlockReader;
+pub(crate) use reads::Reads;
 pub(crate) use series::SeriesReader;
 pub(crate) use stats::CodecStats;
 pub(crate) use writer::{BlockWriter, WrittenChunk};

@@ -4,16 +4,20 @@
 //! that a page in the wrong place or file is found as well.
 
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::format::{BlockId, PAGE_LEN, Section};
-use crate::disk::DiskFile;
+use super::format::{BlockId, PAGE_LEN, Section, TAIL_MAGIC};
+use super::reads::Reads;
+use crate::disk::{DiskFile, DiskRead, Map};
 use crate::error::{Error, Result};
 
 const PAGE: u64 = PAGE_LEN as u64;
+const CRC_LEN: usize = size_of::<u32>();
 /// Bytes gathered before they are written.
 const BUFFER_LEN: usize = 4 * PAGE_LEN;
 
@@ -112,33 +116,94 @@ impl PageWriter {
     }
 }
 
-/// A mapped file whose pages are verified on first touch.
+/// A file whose pages are verified: mapped, each on first touch, or read, each whenever it comes from the file.
 #[derive(Debug)]
 pub(crate) struct PageReader {
-    map: Bytes,
+    content: Content,
     path: PathBuf,
     seed: Seed,
+    /// CRC of each page.
+    crcs: Box<[u32]>,
     pages_end: u64,
-    /// One bit a page: its CRC was found right.
-    verified: Box<[AtomicU64]>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Mapped {
+        map: Map,
+        /// One bit a page: its CRC was found right.
+        verified: Box<[AtomicU64]>,
+    },
+    Read {
+        file: Box<dyn DiskRead>,
+        reads: Arc<Reads>,
+        /// What the cache calls the file.
+        number: u64,
+    },
+}
+
+/// Bytes of a file.
+#[derive(Clone, Debug)]
+pub(crate) enum Slice<'a> {
+    /// In the map.
+    Mapped(&'a [u8]),
+    /// In memory.
+    Read(Bytes),
+}
+
+impl Deref for Slice<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Slice<'_> {
+    fn default() -> Self {
+        Self::Mapped(&[])
+    }
 }
 
 impl PageReader {
-    /// `pages_end` was checked: the table of the CRCs lies behind it, inside of the file.
-    pub(super) fn new(map: Bytes, path: &Path, db_id: u128, id: BlockId, pages_end: u64) -> Self {
-        let words = pages_end.div_ceil(PAGE).div_ceil(64);
-        let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { map, path: path.to_path_buf(), seed: Seed::new(db_id, id), pages_end, verified }
+    /// `table` are the CRCs of the pages that end at `pages_end`, and `table_crc` is the CRC of that table.
+    pub(super) fn open(
+        file: Box<dyn DiskRead>,
+        reads: &Arc<Reads>,
+        path: &Path,
+        seed: (u128, BlockId),
+        pages_end: u64,
+        table: &[u8],
+        table_crc: u32,
+    ) -> Result<Self> {
+        let count = pages_end.div_ceil(PAGE);
+        check_table(table, table_crc).map_err(|error| error.at(path, pages_end))?;
+        let crcs = table.chunks_exact(CRC_LEN);
+        let crcs = crcs.map(|crc| u32::from_le_bytes(crc.try_into().expect("a CRC has 4 bytes"))).collect();
+        let content = if reads.maps(&*file) {
+            let map = file.map().map_err(|error| Error::io("map a block", path, error))?;
+            if map.bytes().len() as u64 != file.len() {
+                return Err(Error::corrupt("block file changed its length while it was opened").at(path, file.len()));
+            }
+            Content::Mapped { map, verified: (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
+        } else {
+            Content::Read { number: reads.cache.new_file(), file, reads: Arc::clone(reads) }
+        };
+        Ok(Self { content, path: path.to_path_buf(), seed: Seed::new(seed.0, seed.1), crcs, pages_end })
     }
 
     /// Number of pages.
     pub(super) fn count(&self) -> u64 {
-        self.pages_end.div_ceil(PAGE)
+        self.crcs.len() as u64
     }
 
     /// Bytes of a section, verified.
     #[inline]
-    pub(crate) fn slice(&self, section: Section, at: u64, len: u64) -> Result<&[u8]> {
+    pub(crate) fn slice(&self, section: Section, at: u64, len: u64) -> Result<Slice<'_>> {
         if at.checked_add(len).is_none_or(|end| end > section.len) {
             let message = format!("{len} bytes at {at} run past a section of {}", section.len);
             return Err(self.corrupt(section.offset, message));
@@ -146,50 +211,130 @@ impl PageReader {
         self.bytes(section.offset + at, len)
     }
 
+    /// As [`PageReader::slice`], for a number of bytes that the caller knows.
     #[inline]
-    fn bytes(&self, offset: u64, len: u64) -> Result<&[u8]> {
+    pub(crate) fn fixed<const N: usize>(&self, section: Section, at: u64) -> Result<[u8; N]> {
+        let bytes = self.slice(section, at, N as u64)?;
+        Ok((*bytes).try_into().expect("the slice has N bytes"))
+    }
+
+    #[inline]
+    fn bytes(&self, offset: u64, len: u64) -> Result<Slice<'_>> {
         let end = offset + len;
         debug_assert!(end <= self.pages_end, "sections were checked to lie inside of the pages");
-        if len > 0 {
-            for page in offset / PAGE..=(end - 1) / PAGE {
-                if self.verified[(page / 64) as usize].load(Ordering::Relaxed) & 1 << (page % 64) == 0 {
-                    self.verify(page)?;
+        match &self.content {
+            _ if len == 0 => Ok(Slice::default()),
+            Content::Mapped { map, verified } => {
+                for page in offset / PAGE..=(end - 1) / PAGE {
+                    if verified[(page / 64) as usize].load(Ordering::Relaxed) & 1 << (page % 64) == 0 {
+                        self.verify(page)?;
+                    }
                 }
+                Ok(Slice::Mapped(&map.bytes()[offset as usize..end as usize]))
             }
+            Content::Read { .. } => self.read(offset, end).map(Slice::Read),
         }
-        Ok(&self.map[offset as usize..end as usize])
+    }
+
+    /// Copies bytes together when they lie in several pages.
+    fn read(&self, offset: u64, end: u64) -> Result<Bytes> {
+        let (first, last) = (offset / PAGE, (end - 1) / PAGE);
+        if first == last {
+            return Ok(self.cached(first)?.slice((offset - first * PAGE) as usize..(end - first * PAGE) as usize));
+        }
+        let mut joined = Vec::with_capacity((end - offset) as usize);
+        for page in first..=last {
+            let start = page * PAGE;
+            let inside = offset.saturating_sub(start) as usize..PAGE.min(end - start) as usize;
+            joined.extend_from_slice(&self.cached(page)?[inside]);
+        }
+        Ok(Bytes::from(joined))
+    }
+
+    fn cached(&self, page: u64) -> Result<Bytes> {
+        let Content::Read { reads, number, .. } = &self.content else {
+            unreachable!("pages of a mapped file are not cached")
+        };
+        reads.cache.get(*number, page, || {
+            let bytes = Bytes::from(self.raw(page * PAGE, self.page_len(page))?.to_vec());
+            self.check(page, &bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    fn page_len(&self, page: u64) -> usize {
+        PAGE.min(self.pages_end - page * PAGE) as usize
     }
 
     /// Checks the CRC of a page, whether or not that was done before.
     #[cold]
     pub(super) fn verify(&self, page: u64) -> Result<()> {
-        let start = page * PAGE;
-        let bytes = &self.map[start as usize..self.pages_end.min(start + PAGE) as usize];
-        let entry = (self.pages_end + page * 4) as usize;
-        let want = u32::from_le_bytes(self.map[entry..entry + 4].try_into().expect("the slice has 4 bytes"));
-        let found = self.seed.crc(page, bytes);
-        if found != want {
-            let message = format!("page {page} has CRC {found:08x} and should have {want:08x}");
-            return Err(self.corrupt(start, message));
+        let len = self.page_len(page);
+        if let Content::Mapped { map, .. } = &self.content {
+            map.will_need((page * PAGE) as usize, len);
         }
-        self.verified[(page / 64) as usize].fetch_or(1 << (page % 64), Ordering::Relaxed);
+        self.check(page, &self.raw(page * PAGE, len)?)?;
+        if let Content::Mapped { verified, .. } = &self.content {
+            verified[(page / 64) as usize].fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
         Ok(())
     }
 
-    /// Checks the CRC of the table of page CRCs.
+    fn check(&self, page: u64, bytes: &[u8]) -> Result<()> {
+        let (found, want) = (self.seed.crc(page, bytes), self.crcs[page as usize]);
+        if found == want {
+            return Ok(());
+        }
+        let message = format!("page {page} has CRC {found:08x} and should have {want:08x}");
+        self.settle(Err(self.corrupt(page * PAGE, message)))
+    }
+
+    /// Bytes anywhere in the file, which are not verified.
+    pub(super) fn raw(&self, offset: u64, len: usize) -> Result<Slice<'_>> {
+        match &self.content {
+            Content::Mapped { map, .. } => Ok(Slice::Mapped(&map.bytes()[offset as usize..offset as usize + len])),
+            Content::Read { file, .. } => {
+                let mut bytes = vec![0; len];
+                read_exact(&**file, &self.path, offset, &mut bytes)?;
+                Ok(Slice::Read(Bytes::from(bytes)))
+            }
+        }
+    }
+
+    /// Checks again what the footer says about the table of page CRCs.
     pub(super) fn verify_table(&self, want: u32) -> Result<()> {
-        let table = self.pages_end as usize..(self.pages_end + self.count() * 4) as usize;
-        let found = crc32fast::hash(&self.map[table]);
-        if found != want {
-            let message = format!("table of page CRCs has CRC {found:08x} and should have {want:08x}");
-            return Err(self.corrupt(self.pages_end, message));
-        }
-        Ok(())
+        let table = self.raw(self.pages_end, self.crcs.len() * CRC_LEN)?;
+        check_table(&table, want).map_err(|error| error.at(&self.path, self.pages_end))
     }
 
-    /// The whole file, unverified.
-    pub(super) fn file(&self) -> &[u8] {
-        &self.map
+    /// Lets a result of reading leave: not when the file was cut short while it was mapped, as what lay behind the cut
+    /// then reads as zeros. Costs the read of eight bytes.
+    #[inline]
+    pub(crate) fn settle<T>(&self, result: Result<T>) -> Result<T> {
+        match &self.content {
+            Content::Mapped { map, .. } if !map.is_whole(TAIL_MAGIC) => Err(self.lost(map)),
+            _ => result,
+        }
+    }
+
+    #[cold]
+    fn lost(&self, map: &Map) -> Error {
+        let end = map.bytes().len() as u64;
+        let offset = map.fault().unwrap_or(end - TAIL_MAGIC.len() as u64);
+        self.corrupt(offset, format!("block file of {end} bytes was cut short, or cannot be read any more"))
+    }
+
+    /// Where the footer begins.
+    pub(super) fn footer_at(&self) -> u64 {
+        self.pages_end + (self.crcs.len() * CRC_LEN) as u64
+    }
+
+    /// Length of the file.
+    pub(super) fn file_len(&self) -> u64 {
+        match &self.content {
+            Content::Mapped { map, .. } => map.bytes().len() as u64,
+            Content::Read { file, .. } => file.len(),
+        }
     }
 
     /// Damage at a byte of the file.
@@ -200,5 +345,27 @@ impl PageReader {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Reads bytes of a block file; a file that ends before them is damage.
+pub(super) fn read_exact(file: &dyn DiskRead, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
+    file.read_at(offset, bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::corrupt(format!("block file of {} bytes was cut short", file.len())).at(path, offset)
+        }
+        _ => Error::io("read a block", path, error),
+    })
+}
+
+/// Length of the table of CRCs behind pages that end here.
+pub(super) fn table_len(pages_end: u64) -> usize {
+    pages_end.div_ceil(PAGE) as usize * CRC_LEN
+}
+
+fn check_table(table: &[u8], want: u32) -> Result<()> {
+    match crc32fast::hash(table) {
+        found if found == want => Ok(()),
+        found => Err(Error::corrupt(format!("table of page CRCs has CRC {found:08x} and should have {want:08x}"))),
     }
 }

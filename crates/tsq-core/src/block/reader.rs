@@ -1,21 +1,24 @@
-//! Reads a mapped block. Opening touches header, footer and the table of page CRCs; pages are verified as they are used.
+//! Reads a block. Opening touches header, footer and table of page CRCs; pages are verified as they are used.
+//!
+//! What leaves was settled ([`PageReader::settle`]): the file behind a map may be cut short at any moment.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::cache::{Matrices, ReadCache};
 use super::chunks::{COLUMN_LEN, ChunkEntry, ChunkMeta, ColumnUse, IntegerColumn};
-use super::format::{BlockMeta, HEADER_LEN, Section, SectionId, Sections, decode_footer, decode_header};
-use super::pages::PageReader;
+use super::format::{
+    BlockMeta, Footer, HEADER_LEN, Section, SectionId, Sections, decode_footer, decode_header, footer_span,
+};
+use super::pages::{PageReader, Slice, read_exact, table_len};
+use super::reads::Reads;
 use super::series::SeriesReader;
 use crate::batch::{Exemplar, Metadata};
 use crate::codec::matrix::{self, Matrix};
 use crate::codec::varint::Cursor;
 use crate::codec::{ColumnMut, decode, decode_rows, keep_rows};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskRead};
 use crate::error::{Error, Result};
 use crate::index::{Index, IndexSections, SeriesEntry};
 use crate::labels::Labels;
@@ -33,25 +36,31 @@ pub(crate) struct BlockReader {
     index: IndexSections,
 }
 
+/// Bytes that opening reads from the end of a file: mostly the whole footer.
+const END_LEN: usize = 4096;
+
 impl BlockReader {
-    /// Maps a block of database `db_id`. Reads header, footer and page CRC table, whatever the size of the block.
+    /// Opens a block of database `db_id`. Reads header, footer and page CRC table, whatever the size of the block.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when those are damaged or of another database,
     /// [`ErrorKind::UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) when a newer tsq wrote them,
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the file cannot be mapped.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, db_id: u128) -> Result<Arc<Self>> {
-        let map = disk.map(path).map_err(|error| Error::io("map a block", path, error))?;
-        Self::from_bytes(map, path, db_id)
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the file cannot be read or mapped.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, db_id: u128, reads: &Arc<Reads>) -> Result<Arc<Self>> {
+        Self::from_file(open_file(disk, path)?, path, db_id, reads)
     }
 
-    /// Opens a block whose file is `map`; errors name `path`.
-    pub(super) fn from_bytes(map: Bytes, path: &Path, db_id: u128) -> Result<Arc<Self>> {
-        let damage = |offset: usize| move |error: Error| error.at(path, offset as u64);
-        let header: &[u8; HEADER_LEN] =
-            map.first_chunk().ok_or_else(|| Error::corrupt("block file ends inside its header").at(path, 0))?;
-        let (owner, id, level) = decode_header(header).map_err(damage(0))?;
-        let footer = decode_footer(&map).map_err(damage(map.len()))?;
+    /// Opens a block from its file; errors name `path`.
+    pub(super) fn from_file(
+        file: Box<dyn DiskRead>,
+        path: &Path,
+        db_id: u128,
+        reads: &Arc<Reads>,
+    ) -> Result<Arc<Self>> {
+        let mut header = [0; HEADER_LEN];
+        read_exact(&*file, path, 0, &mut header)?;
+        let (owner, id, level) = decode_header(&header).map_err(|error| error.at(path, 0))?;
+        let (footer, end) = read_footer(&*file, path)?;
         if (owner, id, level) != (footer.db_id, footer.meta.id, footer.meta.level) {
             return Err(Error::corrupt("block header and footer belong to different blocks").at(path, 0));
         }
@@ -59,8 +68,13 @@ impl BlockReader {
             let message = format!("block belongs to database {owner:032x}, this is {db_id:032x}");
             return Err(Error::corrupt(message).at(path, 16));
         }
-        let pages = PageReader::new(map, path, db_id, id, footer.pages_end);
-        pages.verify_table(footer.table_crc)?;
+        let seed = (db_id, id);
+        let table_len = table_len(footer.pages_end);
+        let table = match (end.len() as u64).checked_sub(file.len() - footer.pages_end) {
+            Some(start) => end[start as usize..][..table_len].to_vec(),
+            None => read_vec(&*file, path, footer.pages_end, table_len)?,
+        };
+        let pages = PageReader::open(file, reads, path, seed, footer.pages_end, &table, footer.table_crc)?;
         let index = IndexSections {
             series: footer.sections.get(SectionId::Series),
             names: footer.sections.get(SectionId::Names),
@@ -76,8 +90,7 @@ impl BlockReader {
     /// # Errors
     /// As [`BlockReader::open`].
     pub(crate) fn peek(disk: &dyn Disk, path: &Path) -> Result<(u128, BlockMeta)> {
-        let map = disk.map(path).map_err(|error| Error::io("map a block", path, error))?;
-        let footer = decode_footer(&map).map_err(|error| error.at(path, map.len() as u64))?;
+        let (footer, _) = read_footer(&*open_file(disk, path)?, path)?;
         Ok((footer.db_id, footer.meta))
     }
 
@@ -101,7 +114,7 @@ impl BlockReader {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<Vec<u32>> {
-        self.index()?.select(matchers)
+        self.pages.settle(self.index().and_then(|index| index.select(matchers)))
     }
 
     /// Values that any of the `series` with samples in `range` has for a label, sorted. No label set is put together.
@@ -109,6 +122,10 @@ impl BlockReader {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn values_of(&self, name: &str, series: &[u32], range: TimeRange) -> Result<Vec<String>> {
+        self.pages.settle(self.read_values_of(name, series, range))
+    }
+
+    fn read_values_of(&self, name: &str, series: &[u32], range: TimeRange) -> Result<Vec<String>> {
         let index = self.index()?;
         let Some(pairs) = index.find_name(name)? else { return Ok(Vec::new()) };
         let whole = self.lies_in(range);
@@ -179,7 +196,7 @@ impl BlockReader {
         let section = self.sections.get(SectionId::ChunkIndex);
         let bytes = self.pages.slice(section, entry.chunks_at, entry.chunks_len)?;
         let damaged = || self.pages.corrupt(section.offset + entry.chunks_at, "chunk index entry that is no entry");
-        let mut cursor = Cursor::new(bytes);
+        let mut cursor = Cursor::new(&bytes);
         let mut end = 0;
         for _ in 0..entry.chunks {
             let entry = ChunkEntry::decode(&mut end, &mut cursor).ok_or_else(damaged)?;
@@ -193,8 +210,7 @@ impl BlockReader {
     pub(super) fn any_column(&self, number: u32) -> Result<IntegerColumn> {
         let section = self.sections.get(SectionId::Columns);
         let at = u64::from(number) * COLUMN_LEN as u64;
-        let bytes = self.pages.slice(section, at, COLUMN_LEN as u64)?;
-        let column = IntegerColumn::decode(bytes.try_into().expect("the slice has the length of a column"));
+        let column = IntegerColumn::decode(&self.pages.fixed::<COLUMN_LEN>(section, at)?);
         column.map_err(|error| error.at(self.path(), section.offset + at))
     }
 
@@ -241,7 +257,8 @@ impl BlockReader {
         out: &mut Samples,
     ) -> Result<u64> {
         let rows = 0..chunk.count as usize;
-        Ok(self.read_axes(chunk, out)? + self.read_values(chunk, rows, &mut cache.matrices, out)?)
+        let read = || Ok(self.read_axes(chunk, out)? + self.read_values(chunk, rows, &mut cache.matrices, out)?);
+        self.pages.settle(read())
     }
 
     /// Series whose chunks share the payload of this one.
@@ -253,7 +270,8 @@ impl BlockReader {
             return Ok(1);
         }
         let (payload, at) = self.payload(chunk.entry.offset, chunk.entry.len)?;
-        Ok(Matrix::open(payload).map_err(|error| error.at(self.path(), at))?.columns())
+        let matrix = Matrix::open(&payload).map_err(|error| error.at(self.path(), at));
+        self.pages.settle(matrix.map(|matrix| matrix.columns()))
     }
 
     /// Appends the samples of a chunk that lie in `range`, and only decodes what it must for that; gives the encoded
@@ -264,6 +282,16 @@ impl BlockReader {
     /// # Errors
     /// As [`BlockReader::read_chunk`].
     pub(crate) fn read_chunk_in(
+        self: &Arc<Self>,
+        chunk: &ChunkMeta,
+        range: TimeRange,
+        cache: &mut ReadCache,
+        out: &mut Samples,
+    ) -> Result<(u64, bool)> {
+        self.pages.settle(self.read_rows_in(chunk, range, cache, out))
+    }
+
+    fn read_rows_in(
         self: &Arc<Self>,
         chunk: &ChunkMeta,
         range: TimeRange,
@@ -312,7 +340,7 @@ impl BlockReader {
             true => ColumnMut::Histograms(&mut out.histograms),
             false => ColumnMut::Floats(&mut out.values),
         };
-        let decoded = decode_rows(entry.codec, payload, chunk.count as usize, wanted, values);
+        let decoded = decode_rows(entry.codec, &payload, chunk.count as usize, wanted, values);
         decoded.map_err(|error| error.at(self.path(), at))?;
         Ok(u64::from(entry.len))
     }
@@ -345,10 +373,10 @@ impl BlockReader {
         if usize::from(column.rows) != rows {
             return Err(self.pages.corrupt(at, format!("column of {} rows in a chunk of {rows}", column.rows)));
         }
-        decode(column.codec, payload, rows, ColumnMut::Integers(out)).map_err(|error| error.at(self.path(), at))
+        decode(column.codec, &payload, rows, ColumnMut::Integers(out)).map_err(|error| error.at(self.path(), at))
     }
 
-    pub(super) fn payload(&self, offset: u64, len: u32) -> Result<(&[u8], u64)> {
+    pub(super) fn payload(&self, offset: u64, len: u32) -> Result<(Slice<'_>, u64)> {
         let section: Section = self.sections.get(SectionId::Chunks);
         let payload = self.pages.slice(section, offset, u64::from(len))?;
         Ok((payload, section.offset + offset))
@@ -356,20 +384,20 @@ impl BlockReader {
 
     /// Sorted names of the labels that a series of the block has which is not wholly deleted.
     pub(crate) fn label_names(&self, deleted: Option<&BlockTombstones>) -> Result<Vec<String>> {
-        let index = self.index()?;
-        match deleted {
+        let names = |index: Index<'_>| match deleted {
             None => index.names(),
             Some(deleted) => index.names_left(|series| !deleted.is_gone(series)),
-        }
+        };
+        self.pages.settle(self.index().and_then(names))
     }
 
     /// Sorted values of a label that a series of the block has which is not wholly deleted.
     pub(crate) fn label_values(&self, name: &str, deleted: Option<&BlockTombstones>) -> Result<Vec<String>> {
-        let index = self.index()?;
-        match deleted {
+        let values = |index: Index<'_>| match deleted {
             None => index.values_of(name),
             Some(deleted) => index.values_left(name, |series| !deleted.is_gone(series)),
-        }
+        };
+        self.pages.settle(self.index().and_then(values))
     }
 
     /// What was known about metrics, as it was written.
@@ -402,12 +430,41 @@ impl BlockReader {
         mut entry: impl FnMut(&mut Cursor<'_>) -> Option<T>,
     ) -> Result<Vec<T>> {
         let section = self.sections.get(id);
-        let mut cursor = Cursor::new(self.pages.slice(section, 0, section.len)?);
+        let bytes = self.pages.slice(section, 0, section.len)?;
+        let mut cursor = Cursor::new(&bytes);
         let mut entries = Vec::new();
         while !cursor.is_empty() {
             let at = section.offset + section.len - cursor.rest().len() as u64;
-            entries.push(entry(&mut cursor).ok_or_else(|| self.pages.corrupt(at, damage))?);
+            let damaged = || self.pages.corrupt(at, damage);
+            match entry(&mut cursor) {
+                Some(entry) => entries.push(entry),
+                None => return self.pages.settle(Err(damaged())),
+            }
         }
-        Ok(entries)
+        self.pages.settle(Ok(entries))
     }
+}
+
+fn open_file(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskRead>> {
+    disk.open_read(path).map_err(|error| Error::io("open a block", path, error))
+}
+
+/// The footer of a file, and the bytes at its end that were read for it.
+fn read_footer(file: &dyn DiskRead, path: &Path) -> Result<(Footer, Vec<u8>)> {
+    let len = file.len();
+    let damage = |error: Error| error.at(path, len);
+    let read_end = |span: usize| read_vec(file, path, len - span as u64, span);
+    let mut end = read_end(END_LEN.min(usize::try_from(len).unwrap_or(END_LEN)))?;
+    let span = footer_span(&end, len).map_err(damage)?;
+    if span > end.len() {
+        end = read_end(span)?;
+    }
+    let footer = decode_footer(&end[end.len() - span..], len).map_err(damage)?;
+    Ok((footer, end))
+}
+
+fn read_vec(file: &dyn DiskRead, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    read_exact(file, path, offset, &mut bytes)?;
+    Ok(bytes)
 }

@@ -82,6 +82,11 @@ impl<'a> SeriesReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn labels(&mut self, series: u32) -> Result<Labels> {
+        let labels = self.read_labels(series);
+        self.block.pages.settle(labels)
+    }
+
+    fn read_labels(&mut self, series: u32) -> Result<Labels> {
         let pairs = &self.cursor.get(series)?.pairs;
         // Neighbours mostly begin with the same labels.
         let shared = self.written.iter().zip(pairs).take_while(|(written, pair)| written.pair == **pair).count();
@@ -126,6 +131,7 @@ impl<'a> SeriesReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a page it needs is damaged.
     pub(crate) fn chunks_in(&mut self, series: u32, range: TimeRange, out: &mut Vec<ChunkMeta>) -> Result<()> {
-        self.block.entry_chunks(self.cursor.get(series)?, range, out)
+        let block = self.block;
+        block.pages.settle(self.cursor.get(series).and_then(|entry| block.entry_chunks(entry, range, out)))
     }
 }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::format::{PAGE_LEN, decode_footer, encode_footer};
-use super::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter, ReadCache};
+use super::format::{Footer, PAGE_LEN, decode_footer, encode_footer, footer_span};
+use super::{BlockId, BlockMeta, BlockReader, BlockSpec, BlockWriter, ReadCache, Reads};
 use crate::batch::{Exemplar, Metadata};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, MemoryFile, RealDisk};
 use crate::error::{ErrorKind, Result};
 use crate::histogram::{Histogram, Span};
 use crate::labels::Labels;
+use crate::options::{Options, ReadMode};
 use crate::query::{MatchOp, Matcher, Pattern, all_match};
 use crate::sample::{Kind, Samples, TimeRange};
 
@@ -44,9 +45,19 @@ impl Home {
     }
 
     pub(super) fn open(&self, id: u64) -> Arc<BlockReader> {
-        BlockReader::open(&*self.disk, &self.path(id), DB).unwrap()
+        self.open_by(id, &reads(ReadMode::Map))
+    }
+
+    fn open_by(&self, id: u64, reads: &Arc<Reads>) -> Arc<BlockReader> {
+        BlockReader::open(&*self.disk, &self.path(id), DB, reads).unwrap()
     }
 }
+
+fn reads(read_mode: ReadMode) -> Arc<Reads> {
+    Arc::new(Reads::new(&Options { read_mode, ..Options::default() }))
+}
+
+const READ_MODES: [ReadMode; 2] = [ReadMode::Map, ReadMode::Pread];
 
 pub(super) fn labels(pairs: &[(&str, &str)]) -> Labels {
     Labels::from_pairs(pairs.iter().copied()).unwrap()
@@ -198,9 +209,16 @@ fn everything(block: &Arc<BlockReader>) -> Result<String> {
     Ok(all)
 }
 
+fn footer_of(bytes: &[u8]) -> Footer {
+    let len = bytes.len() as u64;
+    let span = footer_span(bytes, len).unwrap();
+    decode_footer(&bytes[bytes.len() - span..], len).unwrap()
+}
+
 /// Opens a file with other bytes in place of the written ones.
-fn open_changed(home: &Home, bytes: &[u8]) -> Result<Arc<BlockReader>> {
-    BlockReader::from_bytes(Bytes::copy_from_slice(bytes), &home.path(99), DB)
+fn open_changed(home: &Home, bytes: &[u8], mode: ReadMode) -> Result<Arc<BlockReader>> {
+    let file = Box::new(MemoryFile(Bytes::copy_from_slice(bytes)));
+    BlockReader::from_file(file, &home.path(99), DB, &reads(mode))
 }
 
 #[test]
@@ -245,6 +263,28 @@ fn copied_chunks_tell_the_same() {
     assert_eq!(content(&copy), content(&source));
 }
 
+/// A file read page by page, through a cache that holds next to nothing, gives what a map gives.
+#[test]
+fn blocks_are_read_without_a_map() {
+    let home = Home::new();
+    let mut writer = home.writer(4);
+    let noise =
+        |seed: u64| (0..9_000_u64).map(move |at| f64::from_bits((seed + at).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    for series in 0..9 {
+        writer.series(&labels(&[("a", &format!("{series:0300}"))])).unwrap();
+        writer.samples(Kind::Float, &floats(0, noise(series))).unwrap();
+    }
+    let meta = writer.finish(&[], &[]).unwrap();
+    assert!(meta.file_bytes > 8 * PAGE_LEN as u64, "chunks lie across the borders of pages");
+    let want = everything(&home.open(4)).unwrap();
+    for read_cache_bytes in [0, 64 << 20] {
+        let options = Options { read_mode: ReadMode::Pread, read_cache_bytes, ..Options::default() };
+        let block = home.open_by(4, &Arc::new(Reads::new(&options)));
+        assert_eq!(everything(&block).unwrap(), want);
+        assert!(block.verify().is_empty());
+    }
+}
+
 /// A flipped bit anywhere in the file must be found by opening or by `verify`, and a read that succeeds in spite of it
 /// must give the data that was written.
 #[test]
@@ -259,7 +299,7 @@ fn check_flips(home: &Home, id: u64) {
     let mut bytes = std::fs::read(home.path(id)).unwrap();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        match open_changed(home, &bytes) {
+        match open_changed(home, &bytes, READ_MODES[bit % 2]) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}: {error}"),
             Ok(block) => {
                 match everything(&block) {
@@ -279,17 +319,19 @@ fn files_cut_anywhere_or_with_more_bytes_are_refused() {
     write_mixed(&home, 4);
     let mut bytes = std::fs::read(home.path(4)).unwrap();
     for len in 0..bytes.len() {
-        assert_eq!(open_changed(&home, &bytes[..len]).unwrap_err().kind(), ErrorKind::Corrupt, "{len}");
+        for mode in READ_MODES {
+            assert_eq!(open_changed(&home, &bytes[..len], mode).unwrap_err().kind(), ErrorKind::Corrupt, "{len}");
+        }
     }
     bytes.push(0);
-    assert!(open_changed(&home, &bytes).is_err());
+    assert!(open_changed(&home, &bytes, ReadMode::Map).is_err());
 }
 
 #[test]
 fn blocks_of_another_database_are_refused() {
     let home = Home::new();
     write_mixed(&home, 4);
-    let error = BlockReader::open(&*home.disk, &home.path(4), DB + 1).unwrap_err();
+    let error = BlockReader::open(&*home.disk, &home.path(4), DB + 1, &reads(ReadMode::Map)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
@@ -309,7 +351,7 @@ fn exchanged_pages_are_found_though_their_crcs_move_along() {
     assert!(home.open(4).verify().is_empty());
 
     let mut bytes = std::fs::read(home.path(4)).unwrap();
-    let mut footer = decode_footer(&bytes).unwrap();
+    let mut footer = footer_of(&bytes);
     let (one, two) = bytes[PAGE_LEN..3 * PAGE_LEN].split_at_mut(PAGE_LEN);
     one.swap_with_slice(two);
     let table = footer.pages_end as usize;
@@ -319,14 +361,17 @@ fn exchanged_pages_are_found_though_their_crcs_move_along() {
     footer.table_crc = crc32fast::hash(&bytes[table..table_end]);
     bytes.truncate(table_end);
     bytes.extend_from_slice(&encode_footer(&mut footer));
-    let block = open_changed(&home, &bytes).unwrap();
-    let places: Vec<_> = block.verify().iter().map(|error| error.place().unwrap().1).collect();
-    assert_eq!(places, [Some(PAGE_LEN as u64), Some(2 * PAGE_LEN as u64)]);
-    let mut chunks = vec![];
-    block.chunks(0, &mut chunks).unwrap();
-    let read = chunks.iter().map(|chunk| block.read_chunk(chunk, &mut ReadCache::default(), &mut Samples::default()));
-    let damaged = read.filter(Result::is_err).count();
-    assert!(damaged > 0 && damaged < chunks.len(), "only the chunks on those pages fail");
+    for mode in READ_MODES {
+        let block = open_changed(&home, &bytes, mode).unwrap();
+        let places: Vec<_> = block.verify().iter().map(|error| error.place().unwrap().1).collect();
+        assert_eq!(places, [Some(PAGE_LEN as u64), Some(2 * PAGE_LEN as u64)]);
+        let mut chunks = vec![];
+        block.chunks(0, &mut chunks).unwrap();
+        let read =
+            chunks.iter().map(|chunk| block.read_chunk(chunk, &mut ReadCache::default(), &mut Samples::default()));
+        let damaged = read.filter(Result::is_err).count();
+        assert!(damaged > 0 && damaged < chunks.len(), "only the chunks on those pages fail");
+    }
 }
 
 /// Chunks whose encoding a later version invented fail alone; the rest of the block stays readable.
@@ -345,7 +390,7 @@ fn unknown_encodings_and_versions_are_unsupported() {
     bytes[8] = 2;
     let crc = crc32fast::hash(&bytes[..60]).to_le_bytes();
     bytes[60..64].copy_from_slice(&crc);
-    assert_eq!(open_changed(&home, &bytes).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
+    assert_eq!(open_changed(&home, &bytes, ReadMode::Map).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
 }
 
 /// Lists of several blocks, consecutive numbers, passes over the series when postings are written, strings that share

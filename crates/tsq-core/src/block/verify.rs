@@ -40,17 +40,28 @@ impl BlockReader {
             findings.extend(self.metadata().err());
             findings.extend(self.exemplars().err());
         }
+        findings.extend(self.pages.settle(Ok(())).err());
         findings
     }
 
     /// Header, footer and CRC table were checked at opening; the file may have been damaged since.
     fn verify_frame(&self) -> Vec<Error> {
-        let file = self.pages.file();
-        let header: &[u8; HEADER_LEN] = file.first_chunk().expect("the file was long enough at opening");
-        let header = decode_header(header).err().map(|error| error.at(self.path(), 0));
-        let footer = decode_footer(file).err().map(|error| error.at(self.path(), file.len() as u64));
+        let header = self.verify_header().err();
+        let footer = self.verify_footer().err();
         let table = self.pages.verify_table(self.table_crc).err();
         header.into_iter().chain(footer).chain(table).collect()
+    }
+
+    fn verify_header(&self) -> Result<()> {
+        let bytes = self.pages.raw(0, HEADER_LEN)?;
+        let header = bytes.first_chunk::<HEADER_LEN>().expect("the slice has the length of a header");
+        decode_header(header).map_err(|error| error.at(self.path(), 0)).map(drop)
+    }
+
+    fn verify_footer(&self) -> Result<()> {
+        let (at, len) = (self.pages.footer_at(), self.pages.file_len());
+        let bytes = self.pages.raw(at, (len - at) as usize)?;
+        decode_footer(&bytes, len).map_err(|error| error.at(self.path(), len)).map(drop)
     }
 
     fn verify_index(&self) -> Result<()> {

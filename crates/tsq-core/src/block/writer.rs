@@ -237,7 +237,9 @@ impl BlockWriter {
 
     pub(super) fn copied_payload(&mut self, source: &BlockReader, chunk: &ChunkMeta) -> Result<(u64, u32)> {
         let (payload, _) = source.payload(chunk.entry.offset, chunk.entry.len)?;
-        self.payload(payload)
+        let written = self.payload(&payload);
+        // An error after the bytes were written is in time: the block is not finished then.
+        source.pages.settle(written)
     }
 
     /// The integer columns of some rows of samples.

@@ -8,7 +8,7 @@ mod plan;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use crate::block::BlockId;
+use crate::block::{BlockId, BlockReader, Reads};
 use crate::error::{Error, Result};
 use crate::flush::Change;
 use crate::manifest::BlockEntry;
@@ -102,7 +102,7 @@ impl Store {
     /// Replaces blocks by one that holds what is not deleted of them, or by none. Returns the bytes of that one; `None`
     /// and nothing is changed when something is deleted from them meanwhile, or a background pass is to end.
     pub(crate) fn merge_blocks(&self, merge: &Merge, pass: Pass) -> Result<Option<u64>> {
-        let (inputs, applied) = self.inputs(&merge.blocks);
+        let (inputs, applied) = self.inputs(&merge.blocks)?;
         let unchanged = || applied.agrees(&self.state.read().tombstones, &merge.blocks);
         let lsn_min = inputs.iter().map(|input| input.block.meta().lsn_min).min().unwrap_or(0);
         let lsn_max = inputs.iter().map(|input| input.block.meta().lsn_max).max().unwrap_or(0);
@@ -133,11 +133,16 @@ impl Store {
         Ok(None)
     }
 
-    fn inputs(&self, ids: &[BlockId]) -> (Vec<Input>, Arc<Tombstones>) {
-        let state = self.state.read();
+    /// Opens the blocks anew: a merge reads them from front to back, and must not fill memory with their pages.
+    fn inputs(&self, ids: &[BlockId]) -> Result<(Vec<Input>, Arc<Tombstones>)> {
+        let state = self.state.read().clone();
+        let (db_id, reads) = (self.manifest.lock().db_id, Arc::new(Reads::once(ids.len())));
         let wanted = state.blocks.iter().filter(|block| ids.contains(&block.meta().id));
-        let inputs = wanted
-            .map(|block| Input { block: Arc::clone(block), deleted: state.tombstones.of(block.meta().id).cloned() });
-        (inputs.collect(), Arc::clone(&state.tombstones))
+        let inputs = wanted.map(|block| {
+            let deleted = state.tombstones.of(block.meta().id).cloned();
+            let block = BlockReader::open(&*self.disk, block.path(), db_id, &reads)?;
+            Ok(Input { block, deleted })
+        });
+        Ok((inputs.collect::<Result<_>>()?, state.tombstones))
     }
 }

@@ -3,11 +3,15 @@
 //! The engine never calls `std::fs`: it goes through [`Disk`], which has two implementations. [`RealDisk`] is the
 //! operating system; [`SimDisk`] is a model of what a machine may lose in a power cut, used by the crash tests.
 //! Published blocks are immutable, so a simulated map is a plain copy and hot reads never pass through this trait.
+//! All `unsafe` about files is in `mmap` and `fault`.
 
+mod fault;
 mod mmap;
 mod real;
 mod sim;
 
+pub use fault::survive_lost_maps;
+pub use mmap::Map;
 pub use real::RealDisk;
 pub use sim::{CrashImage, Fault, SimDisk};
 
@@ -30,8 +34,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<()>;
     /// The whole file, copied into memory.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// A published, immutable file, mapped.
-    fn map(&self, path: &Path) -> io::Result<Bytes>;
+    /// Opens a published, immutable file for reading.
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>>;
     /// Length of a file in bytes.
     fn len(&self, path: &Path) -> io::Result<u64>;
     /// Renames a file within one directory, replacing the target.
@@ -62,6 +66,48 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn preallocate(&self, len: u64) -> io::Result<()>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// A published, immutable file open for reading. It stays readable when its name is gone.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks whether a published file is empty")]
+pub trait DiskRead: fmt::Debug + Send + Sync {
+    /// Length in bytes when it was opened.
+    fn len(&self) -> u64;
+    /// Reads `buf.len()` bytes at `offset`, or fails with `UnexpectedEof`.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Tells that it will be read from front to back.
+    fn expect_all(&self);
+    /// Whether a map of it depends on more than this machine: on a server, or on another process.
+    fn is_remote(&self) -> bool;
+    /// Its bytes, mapped.
+    fn map(&self) -> io::Result<Map>;
+}
+
+/// A file in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryFile(pub(crate) Bytes);
+
+impl DiskRead for MemoryFile {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let found = start.checked_add(buf.len()).and_then(|end| self.0.get(start..end));
+        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn expect_all(&self) {}
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        Ok(Map::in_memory(self.0.clone()))
+    }
 }
 
 /// Free and total bytes of a file system.

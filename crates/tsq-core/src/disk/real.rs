@@ -5,11 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
-use super::{Disk, DiskFile, LockGuard, LockOutcome, Space, mmap};
+use super::{Disk, DiskFile, DiskRead, LockGuard, LockOutcome, Map, Space};
 
 /// Files of the operating system. New files are readable by their owner only; symbolic links are not followed.
 #[derive(Debug, Default)]
@@ -47,8 +46,10 @@ impl Disk for RealDisk {
         Ok(data)
     }
 
-    fn map(&self, path: &Path) -> io::Result<Bytes> {
-        mmap::map(&open_read(path)?)
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        let file = open_read(path)?;
+        let len = file.metadata()?.len();
+        Ok(Box::new(RealRead { file, len }))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
@@ -122,6 +123,52 @@ fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
     let mut target = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to)?;
     io::copy(&mut source, &mut target)?;
     target.sync_data()
+}
+
+#[derive(Debug)]
+struct RealRead {
+    file: File,
+    len: u64,
+}
+
+/// Numbers of `statfs` for file systems whose files come from elsewhere: NFS, SMB (three), FUSE, Ceph, 9P, AFS (two),
+/// Lustre, GPFS.
+const REMOTE: [u32; 11] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x00c3_6400,
+    0x0102_1997,
+    0x5346_414f,
+    0x6b41_4653,
+    0x0bd0_0bd0,
+    0x4750_4653,
+];
+
+impl DiskRead for RealRead {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn expect_all(&self) {
+        // Only a hint.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential);
+    }
+
+    fn is_remote(&self) -> bool {
+        // The type of the field differs between machines; the numbers have 32 bits.
+        rustix::fs::fstatfs(&self.file).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as u32)))
+    }
+
+    fn map(&self) -> io::Result<Map> {
+        Map::of(&self.file)
+    }
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! A *pair* is a distinct label (name, value) of the block; pairs are numbered by name, then value. A series is the
 //! ascending list of its pairs, so the order of such lists is the order of label sets. All parts are read from the
-//! mapped file; nothing is built at opening.
+//! file as they are needed; nothing is built at opening.
 
 mod builder;
 mod postings;

@@ -10,7 +10,7 @@
 //!            bit 0 clear: the offset of its list, shifted left by one
 //! ~~~
 
-use crate::block::{PageReader, PageWriter, Section};
+use crate::block::{PageReader, PageWriter, Section, Slice};
 use crate::codec::varint::{Cursor, put_u64};
 use crate::error::{Error, Result};
 
@@ -71,7 +71,7 @@ impl PostingsWriter {
     }
 }
 
-/// The postings of all pairs in a mapped section.
+/// The postings of all pairs in a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PostingsTable<'a> {
     pages: &'a PageReader,
@@ -82,7 +82,7 @@ pub(super) struct PostingsTable<'a> {
 }
 
 /// Postings of one pair.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Postings<'a> {
     /// Consecutive numbers.
     Run { first: u32, count: u32 },
@@ -109,8 +109,7 @@ impl<'a> PostingsTable<'a> {
 
     pub(super) fn get(&self, pair: u32) -> Result<Postings<'a>> {
         let at = self.lists_len() + u64::from(pair) * ENTRY_LEN;
-        let entry = self.pages.slice(self.section, at, ENTRY_LEN)?;
-        let entry = u64::from_le_bytes(entry.try_into().expect("the slice has 8 bytes"));
+        let entry = u64::from_le_bytes(self.pages.fixed(self.section, at)?);
         if entry & 1 == 0 {
             return self.list(entry >> 1).map(Postings::List);
         }
@@ -123,7 +122,7 @@ impl<'a> PostingsTable<'a> {
 
     fn list(&self, at: u64) -> Result<List<'a>> {
         let lists = Section { offset: self.section.offset, len: self.lists_len() };
-        let head = self.pages.slice(lists, at, LIST_HEAD_LEN)?;
+        let head: [u8; LIST_HEAD_LEN as usize] = self.pages.fixed(lists, at)?;
         let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("the slice has 4 bytes"));
         let (count, len) = (number(0), number(4));
         if count == 0 || count > self.series || count > len {
@@ -137,12 +136,12 @@ impl<'a> PostingsTable<'a> {
     }
 }
 
-/// A list in the map.
-#[derive(Clone, Copy, Debug)]
+/// A list.
+#[derive(Clone, Debug)]
 pub(super) struct List<'a> {
     count: u32,
-    skips: &'a [u8],
-    blocks: &'a [u8],
+    skips: Slice<'a>,
+    blocks: Slice<'a>,
     series: u32,
     offset: u64,
     pages: &'a PageReader,

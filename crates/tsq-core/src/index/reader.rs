@@ -1,4 +1,4 @@
-//! The index of a mapped block.
+//! The index of a block.
 //!
 //! Section "label names":
 //! ~~~text
@@ -25,7 +25,8 @@ pub(crate) struct Index<'a> {
     pub(super) pages: &'a PageReader,
     pub(super) sections: IndexSections,
     names: Symbols<'a>,
-    first_pairs: &'a [u8],
+    /// Where in the section of names the first pairs of the names are.
+    first_at: u64,
     pub(super) values: Symbols<'a>,
     pub(super) postings: PostingsTable<'a>,
     series: SeriesTable<'a>,
@@ -39,10 +40,9 @@ impl<'a> Index<'a> {
         let section = sections.names;
         let damaged = || pages.corrupt(section.offset, "label names without their pairs");
         let counts_at = section.len.checked_sub(8).ok_or_else(damaged)?;
-        let counts = pages.slice(section, counts_at, 8)?;
-        let (pair_count, name_count) = (u32_at(counts, 0), u32_at(counts, 1));
+        let number_at = |at| pages.fixed(section, at).map(u32::from_le_bytes);
+        let (pair_count, name_count) = (number_at(counts_at)?, number_at(counts_at + 4)?);
         let first_at = counts_at.checked_sub(4 * u64::from(name_count)).ok_or_else(damaged)?;
-        let first_pairs = pages.slice(section, first_at, 4 * u64::from(name_count))?;
         let names = Symbols::open(pages, Section { offset: section.offset, len: first_at })?;
         let values = Symbols::open(pages, sections.values)?;
         if names.count() != name_count || values.count() != pair_count {
@@ -50,7 +50,7 @@ impl<'a> Index<'a> {
         }
         let postings = PostingsTable::open(pages, sections.postings, pair_count, series_count)?;
         let series = SeriesTable::open(pages, sections.series, series_count)?;
-        Ok(Self { pages, sections: *sections, names, first_pairs, values, postings, series, series_count })
+        Ok(Self { pages, sections: *sections, names, first_at, values, postings, series, series_count })
     }
 
     /// Number of distinct labels.
@@ -65,14 +65,19 @@ impl<'a> Index<'a> {
 
     /// The pairs of a name, by its number.
     pub(crate) fn pairs_of(&self, name: u32) -> Result<Range<u32>> {
-        let first = |name: u32| {
-            if name == self.name_count() { self.pair_count() } else { u32_at(self.first_pairs, name as usize) }
-        };
-        let range = first(name)..first(name + 1);
+        let range = self.first_pair(name)?..self.first_pair(name + 1)?;
         if range.is_empty() || range.end > self.pair_count() {
             return Err(self.damaged("label name without pairs"));
         }
         Ok(range)
+    }
+
+    /// The first pair of a name; behind the last name, the number of all pairs.
+    fn first_pair(&self, name: u32) -> Result<u32> {
+        if name == self.name_count() {
+            return Ok(self.pair_count());
+        }
+        self.pages.fixed(self.sections.names, self.first_at + 4 * u64::from(name)).map(u32::from_le_bytes)
     }
 
     #[cold]
@@ -186,7 +191,7 @@ impl<'a> Index<'a> {
         let (mut low, mut high) = (0, self.name_count());
         while low < high {
             let middle = low + (high - low) / 2;
-            if u32_at(self.first_pairs, middle as usize) <= pair { low = middle + 1 } else { high = middle }
+            if self.first_pair(middle)? <= pair { low = middle + 1 } else { high = middle }
         }
         low.checked_sub(1).ok_or_else(|| self.damaged("label value before the first name"))
     }
@@ -234,8 +239,4 @@ impl PairCursor<'_> {
         self.names.push(name);
         Ok(self.names.len() - 1)
     }
-}
-
-fn u32_at(bytes: &[u8], index: usize) -> u32 {
-    u32::from_le_bytes(bytes[index * 4..index * 4 + 4].try_into().expect("the slice has 4 bytes"))
 }

@@ -10,7 +10,7 @@
 //! directory  for each group of 16: u64 offset of its first record, u64 offset of its chunks in the chunk index
 //! ~~~
 
-use crate::block::{PageReader, PageWriter, Section};
+use crate::block::{PageReader, PageWriter, Section, Slice};
 use crate::codec::varint::{Cursor, put_u64};
 use crate::error::{Error, Result};
 
@@ -93,7 +93,7 @@ impl SeriesWriter {
     }
 }
 
-/// The table in a mapped section.
+/// The table in a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeriesTable<'a> {
     pages: &'a PageReader,
@@ -120,14 +120,15 @@ impl<'a> SeriesTable<'a> {
         if group == self.count.div_ceil(GROUP) {
             return Ok((self.directory_at, 0));
         }
-        let entry = self.pages.slice(self.section, self.directory_at + u64::from(group) * ENTRY_LEN, ENTRY_LEN)?;
+        let at = self.directory_at + u64::from(group) * ENTRY_LEN;
+        let entry: [u8; ENTRY_LEN as usize] = self.pages.fixed(self.section, at)?;
         let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("the slice has 8 bytes"));
         Ok((number(0), number(8)))
     }
 
     /// A cursor that gives any series, and consecutive ones cheaply.
     pub(super) fn cursor(&self) -> SeriesCursor<'a> {
-        SeriesCursor { table: *self, records: Cursor::new(&[]), at: 0, next: 0, entry: SeriesEntry::default() }
+        SeriesCursor { table: *self, records: Slice::default(), read: 0, at: 0, next: 0, entry: SeriesEntry::default() }
     }
 }
 
@@ -135,7 +136,9 @@ impl<'a> SeriesTable<'a> {
 #[derive(Debug)]
 pub(crate) struct SeriesCursor<'a> {
     table: SeriesTable<'a>,
-    records: Cursor<'a>,
+    records: Slice<'a>,
+    /// How many bytes of the records are read.
+    read: usize,
     /// Where the group begins, for messages.
     at: u64,
     /// The series whose record comes next.
@@ -149,27 +152,29 @@ impl SeriesCursor<'_> {
         if series >= self.table.count {
             return Err(Error::invalid(format!("series {series} of a block with {}", self.table.count)));
         }
-        let here = self.next > 0 && (self.next - 1) / GROUP == series / GROUP && !self.records.is_empty();
+        let here = self.next > 0 && (self.next - 1) / GROUP == series / GROUP && self.read < self.records.len();
         if here && series + 1 == self.next {
             return Ok(&self.entry);
         }
         if !here || series < self.next {
             self.seek(series / GROUP)?;
         }
+        let mut cursor = Cursor::new(&self.records[self.read..]);
         while self.next <= series {
-            if take_record(&mut self.records, &mut self.entry).is_none() {
+            if take_record(&mut cursor, &mut self.entry).is_none() {
                 self.next = 0;
                 return Err(self.table.damaged(self.at));
             }
             self.next += 1;
         }
+        self.read = self.records.len() - cursor.rest().len();
         Ok(&self.entry)
     }
 
     fn seek(&mut self, group: u32) -> Result<()> {
         let ((start, chunks_at), (end, _)) = (self.table.group(group)?, self.table.group(group + 1)?);
         let len = end.checked_sub(start).ok_or_else(|| self.table.damaged(start))?;
-        self.records = Cursor::new(self.table.pages.slice(self.table.section, start, len)?);
+        (self.records, self.read) = (self.table.pages.slice(self.table.section, start, len)?, 0);
         self.at = start;
         self.next = group * GROUP;
         self.entry.pairs.clear();

@@ -1,4 +1,4 @@
-//! Tables of strings, front-coded in groups of 16, so that they can be searched in the map.
+//! Tables of strings, front-coded in groups of 16, so that they can be searched where they lie.
 //!
 //! ~~~text
 //! strings  each: varint bytes shared with the string before (0 at the start of a group), varint length of the rest,
@@ -8,7 +8,7 @@
 //! ~~~
 //! Order is the writer's business: label names are sorted, label values are sorted within each name.
 
-use crate::block::{PageReader, PageWriter, Section};
+use crate::block::{PageReader, PageWriter, Section, Slice};
 use crate::codec::varint::{Cursor, put_u64};
 use crate::error::{Error, Result};
 
@@ -53,7 +53,7 @@ impl SymbolWriter {
     }
 }
 
-/// A table in a mapped section.
+/// A table in a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Symbols<'a> {
     pages: &'a PageReader,
@@ -67,8 +67,7 @@ impl<'a> Symbols<'a> {
     pub(super) fn open(pages: &'a PageReader, section: Section) -> Result<Self> {
         let damaged = || pages.corrupt(section.offset, "string table without its counts");
         let count_at = section.len.checked_sub(4).ok_or_else(damaged)?;
-        let count = pages.slice(section, count_at, 4)?;
-        let count = u32::from_le_bytes(count.try_into().expect("the slice has 4 bytes"));
+        let count = u32::from_le_bytes(pages.fixed(section, count_at)?);
         let groups_at = count_at.checked_sub(4 * u64::from(count.div_ceil(GROUP))).ok_or_else(damaged)?;
         Ok(Self { pages, section, count, groups_at })
     }
@@ -81,8 +80,7 @@ impl<'a> Symbols<'a> {
         if group == self.count.div_ceil(GROUP) {
             return Ok(self.groups_at);
         }
-        let bytes = self.pages.slice(self.section, self.groups_at + 4 * u64::from(group), 4)?;
-        Ok(u64::from(u32::from_le_bytes(bytes.try_into().expect("the slice has 4 bytes"))))
+        Ok(u64::from(u32::from_le_bytes(self.pages.fixed(self.section, self.groups_at + 4 * u64::from(group))?)))
     }
 
     /// The strings of a group.
@@ -90,7 +88,7 @@ impl<'a> Symbols<'a> {
         let (start, end) = (self.group_offset(group)?, self.group_offset(group + 1)?);
         let len = end.checked_sub(start).ok_or_else(|| self.damaged())?;
         let bytes = self.pages.slice(self.section, start, len)?;
-        Ok(GroupCursor { cursor: Cursor::new(bytes) })
+        Ok(GroupCursor { bytes, read: 0 })
     }
 
     #[cold]
@@ -104,7 +102,7 @@ impl<'a> Symbols<'a> {
 
     /// A cursor that gives any string, and ascending ones of a group cheaply.
     pub(super) fn cursor(&self) -> SymbolCursor<'a> {
-        SymbolCursor { symbols: *self, group: GroupCursor { cursor: Cursor::new(&[]) }, next: 0, buffer: Vec::new() }
+        SymbolCursor { symbols: *self, group: GroupCursor::default(), next: 0, buffer: Vec::new() }
     }
 
     /// Appends string `number` to `out`.
@@ -192,17 +190,21 @@ impl SymbolCursor<'_> {
 }
 
 /// Decodes a group from its start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct GroupCursor<'a> {
-    cursor: Cursor<'a>,
+    bytes: Slice<'a>,
+    /// How many of them are read.
+    read: usize,
 }
 
 impl GroupCursor<'_> {
     /// Replaces the string in `buffer`, the one before, by the next one.
     fn next(&mut self, buffer: &mut Vec<u8>) -> Option<()> {
-        let shared = self.cursor.usize().filter(|shared| *shared <= buffer.len())?;
+        let mut cursor = Cursor::new(&self.bytes[self.read..]);
+        let shared = cursor.usize().filter(|shared| *shared <= buffer.len())?;
         buffer.truncate(shared);
-        buffer.extend_from_slice(self.cursor.bytes()?);
+        buffer.extend_from_slice(cursor.bytes()?);
+        self.read = self.bytes.len() - cursor.rest().len();
         Some(())
     }
 }

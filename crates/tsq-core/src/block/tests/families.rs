@@ -101,7 +101,7 @@ fn families_come_back_and_share_what_they_can() {
     assert_eq!(stats.parts.iter().map(|(_, bytes)| bytes).sum::<u64>(), meta.file_bytes);
     let matrix = stats.codecs["matrix"];
     assert_eq!(matrix.columns, 5 + 4, "the second stretch of one bucket holds what is no count");
-    let footer = decode_footer(&std::fs::read(home.path(7)).unwrap()).unwrap();
+    let footer = footer_of(&std::fs::read(home.path(7)).unwrap());
     assert!(footer.features.shared && footer.features.starts);
 }
 
@@ -143,9 +143,9 @@ fn a_payload_is_decoded_once() {
 fn versions_tell_of_shared_payloads() {
     let home = Home::new();
     write(&home, 1, vec![(bucket("1"), counts(1, 0..4)), (labels(&[("__name__", "up")]), counts(0, 0..4))]);
-    let footer = decode_footer(&std::fs::read(home.path(1)).unwrap()).unwrap();
+    let footer = footer_of(&std::fs::read(home.path(1)).unwrap());
     assert_eq!((footer.features.shared, footer.features.starts), (false, false));
     write(&home, 2, vec![(bucket("1"), counts(1, 0..4)), (bucket("2"), counts(0, 0..4))]);
-    let footer = decode_footer(&std::fs::read(home.path(2)).unwrap()).unwrap();
+    let footer = footer_of(&std::fs::read(home.path(2)).unwrap());
     assert_eq!((footer.features.shared, footer.features.starts), (true, false));
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile, LockGuard, LockOutcome, Space};
+use super::{Disk, DiskFile, DiskRead, LockGuard, LockOutcome, MemoryFile, Space};
 use state::{DirChange, DirNode, FileChange, FileNode, Node, NodeId, State, split};
 
 /// Bytes that a disk writes as a whole or not at all.
@@ -303,8 +303,8 @@ impl Disk for SimDisk {
         Ok(inner.state.file(path)?.1.current.to_vec())
     }
 
-    fn map(&self, path: &Path) -> io::Result<Bytes> {
-        self.read(path).map(Bytes::from)
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        Ok(Box::new(MemoryFile(Bytes::from(self.read(path)?))))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
