@@ -524,7 +524,7 @@ proptest! {
 
     #[test]
     fn samples_come_back_in_chunks(
-        times in prop::collection::vec(any::<i64>(), 0..3000),
+        times in prop::collection::vec(any::<i64>(), 1..3000),
         bits in any::<u64>(),
         parts in 1_usize..4,
     ) {
