@@ -117,6 +117,11 @@ impl Server {
         Client::new(self.address)
     }
 
+    /// Where it serves.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Time from the start of the process until it was ready.
     pub fn ready_after(&self) -> Duration {
         self.ready_after

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tsq_ingest::FORMATS;
 use tsq_ingest::csv::TimeUnit;
+use tsq_runs::AxisName;
 
 use crate::settings::{Settings, parse_count};
 use crate::units::{Moment, parse_duration_ms, parse_moment};
@@ -100,6 +101,7 @@ pub(crate) struct Log {
     "  tsq query 'train_loss' --start 2026-11-24 --end 2026-11-25 --step 1m -o csv > loss.csv"
     "  tsq query up --url http://127.0.0.1:9090 -o json | jq ."
     "  tsq query 'sum(rate(requests_total[5m]))' --last 1d --explain"
+    "  tsq query 'loss{experiment=\"mnist\"}' --axis step --start 0 --end 1000 --step 10 -o plot"
     ""
     "Times are 2026-11-24T20:15:00Z (UTC unless an offset follows), seconds since 1970, now, or counted from now:"
     "-15m, now-1d. Durations are 15s, 5m, 1h30m, 7d."
@@ -133,6 +135,9 @@ pub(crate) struct Query {
     /// Time between two points of a range [default: about 250 points]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_ms)]
     pub step: Option<i64>,
+    /// What stands for the time of the points of runs: wall, step (a second each), elapsed, or latest [default: wall]
+    #[arg(long, value_name = "AXIS", value_parser = parse_axis)]
+    pub axis: Option<AxisName>,
     /// How the answer is written; plot is a chart for the terminal
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     pub output: OutputFormat,
@@ -148,6 +153,11 @@ pub(crate) struct Query {
     /// Give only the first series of the answer
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
     pub limit: Option<usize>,
+}
+
+fn parse_axis(name: &str) -> Result<AxisName, String> {
+    let names = || AxisName::ALL.map(AxisName::name).join(", ");
+    AxisName::parse(name).ok_or_else(|| format!("{name:?} is none of {}", names()))
 }
 
 /// Asks one query after another, with completion, history and highlighting

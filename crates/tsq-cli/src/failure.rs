@@ -72,6 +72,12 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<tsq_runs::Error> for Failure {
+    fn from(error: tsq_runs::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         let exit = match error.kind {

@@ -39,7 +39,7 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Storage(error) => error.into(),
-            ServeError::NotLoopback(_) => Self::usage(error),
+            ServeError::NotLoopback(_) | ServeError::NoPages(_) => Self::usage(error),
             ServeError::Listen(address, ref cause) if cause.kind() == std::io::ErrorKind::AddrInUse => {
                 let hint = "choose another with --listen, port 0 for a free one";
                 Self::failed(format!("something else listens on {address} already; {hint}"))

@@ -38,6 +38,12 @@ struct Kind<T> {
 const PATH: Kind<PathBuf> =
     Kind { value: "DIR", show: |path| path.display().to_string(), read: |text| Ok(text.into()) };
 
+const PATH_OR_NONE: Kind<Option<PathBuf>> = Kind {
+    value: "DIR",
+    show: |path| path.as_ref().map_or("none".into(), |path| path.display().to_string()),
+    read: |text| or_word(text, "none", |text| Ok(text.into())),
+};
+
 const ADDRESS: Kind<SocketAddr> = Kind {
     value: "ADDRESS",
     show: SocketAddr::to_string,
@@ -124,6 +130,12 @@ macro_rules! list_setting {
 pub(crate) static SETTINGS: &[Setting] = &[
     setting!("data", PATH, data, "Directory of the data; created if it is missing"),
     setting!("listen", ADDRESS, listen, "Address to listen on; port 0 takes a free one"),
+    setting!(
+        "mlflow-ui",
+        PATH_OR_NONE,
+        mlflow_ui,
+        "Serve MLflow's own web pages at /, from the folder of an installed Python package mlflow. none: no pages"
+    ),
     setting!(
         "durability",
         DURABILITY,

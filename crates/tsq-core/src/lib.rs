@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod append;
+mod axis;
 mod background;
 mod batch;
 #[doc(hidden)]
@@ -41,6 +42,7 @@ mod tombstones;
 mod verify;
 mod wal;
 
+pub use axis::Axis;
 pub use batch::{
     Appended, Batch, CanonicalLabels, Exemplar, LabelSource, Metadata, RejectReason, Rejection, SeriesHandle,
 };
@@ -58,7 +60,7 @@ pub use import::Importer;
 pub use labels::{Labels, LabelsBuilder, LabelsIter, METRIC_NAME};
 pub use open::Damage;
 pub use options::{Durability, Limits, Options, ReadMode, RetentionRule};
-pub use query::{MatchOp, Matcher, Pattern, SeriesStream, Source, all_match};
+pub use query::{MatchOp, Matcher, Pattern, Reach, SeriesStream, Source, all_match};
 pub use sample::{Kind, NORMAL_NAN_BITS, STALE_NAN_BITS, Samples, TimeRange, is_stale, stale_nan};
 pub use series::{ReadCost, Series};
 pub use snapshot::Snapshot;

@@ -83,12 +83,29 @@ pub fn all_match(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or("")))
 }
 
+/// How far back an instant looks for the newest sample of a series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as the query's lookback.
+    #[default]
+    Lookback,
+    /// However far; after the last sample of a series there is nothing.
+    UntilLast,
+    /// However far.
+    Forever,
+}
+
 /// Series and their samples at one moment: a snapshot of a database, or several merged.
 pub trait Source: Send + Sync {
     /// Series that pass all matchers and may have samples in `range`, in label order. No matcher means all series.
     ///
     /// Cost follows the series that match, not those that are stored.
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesStream + '_>>;
+
+    /// How far back instants look in the series that pass all matchers.
+    fn reach(&self, _matchers: &[Matcher]) -> Reach {
+        Reach::Lookback
+    }
 
     /// Sorted names of the labels that such series have.
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>>;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::axis::Axis;
 use crate::block::{BlockReader, ChunkMeta, ReadCache};
 use crate::error::Result;
 use crate::labels::Labels;
@@ -18,6 +19,8 @@ const HEAD_RUN: usize = 1024;
 pub struct Series {
     labels: Labels,
     parts: Vec<Part>,
+    /// How the samples of runs are laid out; none: as they are stored.
+    axis: Option<Axis>,
 }
 
 /// What reading a series cost.
@@ -51,7 +54,20 @@ pub(crate) enum Part {
 
 impl Series {
     pub(crate) fn new(labels: Labels, parts: Vec<Part>) -> Self {
-        Self { labels, parts }
+        Self { labels, parts, axis: None }
+    }
+
+    /// A series of samples that are not stored, ordered by the merge rule.
+    pub fn of_samples(labels: Labels, kind: Kind, samples: Arc<Samples>) -> Self {
+        Self::new(labels, vec![Part::Head(kind, samples)])
+    }
+
+    /// The series with other labels, and with the samples of runs laid out on an axis: times of samples and ranges are
+    /// then those of the axis for [`Series::read`], but not for [`Series::pieces`] and [`Series::time_range`]. The range
+    /// of the selection must be the one that [`Axis`] needs: everything for steps and elapsed times.
+    #[must_use]
+    pub fn laid_out(self, labels: Labels, axis: Axis) -> Self {
+        Self { labels, axis: Some(axis), ..self }
     }
 
     /// The labels.
@@ -147,6 +163,9 @@ impl Series {
         cache: &mut ReadCache,
         out: &mut Samples,
     ) -> Result<ReadCost> {
+        let axis = self.axis.filter(|_| kind.has_step());
+        let asked = range;
+        let range = axis.map_or(range, |axis| axis.times(range));
         let mut cost = ReadCost::default();
         out.clear();
         // Whether the samples so far are in the range, and each of them is later than the one before.
@@ -179,6 +198,9 @@ impl Series {
         if !is_ordered || kind.has_step() {
             merge::normalise(kind, out);
             merge::clip(out, range);
+        }
+        if let Some(axis) = axis {
+            axis.lay_out(out, asked);
         }
         Ok(cost)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tsq::promql::Engine;
 use tsq::{Clock, Db, SystemClock};
+use tsq_runs::Runs;
 
 use crate::api::BufferPool;
 use crate::config::ServerConfig;
@@ -40,6 +41,7 @@ pub(crate) struct App {
     pub(crate) working_dir: PathBuf,
     pub(crate) hostname: String,
     db: OnceLock<Db>,
+    runs: OnceLock<Runs>,
     /// How long the accept loop waits for requests in flight, in milliseconds.
     patience_ms: AtomicU64,
 }
@@ -65,13 +67,18 @@ impl App {
             working_dir: std::env::current_dir().unwrap_or_default(),
             hostname: hostname(),
             db: OnceLock::new(),
+            runs: OnceLock::new(),
             patience_ms: AtomicU64::new(0),
             config,
         }
     }
 
     /// The database becomes ready to serve, and other processes that want it learn where. Called once.
-    pub(crate) fn set_db(&self, db: Db, address: SocketAddr) {
+    ///
+    /// # Errors
+    /// When the catalog of its runs cannot be opened.
+    pub(crate) fn set_db(&self, db: Db, address: SocketAddr) -> tsq_runs::Result<()> {
+        let runs = Runs::open(db.clone(), self.now_ms())?;
         if let Err(error) = db.announce(&format!("http://{address}")) {
             tracing::warn!("cannot leave this server's address for other processes: {error}");
         }
@@ -81,7 +88,13 @@ impl App {
         if let Some(reason) = db.read_only_reason() {
             tracing::error!("the database takes no writes: {reason}");
         }
-        assert!(self.db.set(db).is_ok(), "a server has one database");
+        assert!(self.runs.set(runs).is_ok() && self.db.set(db).is_ok(), "a server has one database");
+        Ok(())
+    }
+
+    /// The runs of the database, once it is open.
+    pub(crate) fn runs(&self) -> Option<&Runs> {
+        self.runs.get()
     }
 
     /// The database, once it is open.

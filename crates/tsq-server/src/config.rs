@@ -19,6 +19,8 @@ pub struct ServerConfig {
     /// Let requests end the process (`/-/quit`) and reload its settings (`/-/reload`, which finds none to reload).
     /// Default false.
     pub lifecycle: bool,
+    /// Folder of an installed package `mlflow`, or of its built pages: they are served at `/`. Default none.
+    pub mlflow_ui: Option<PathBuf>,
     /// Settings of the database.
     pub options: Options,
     /// Limits of queries.
@@ -34,6 +36,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             insecure: false,
             lifecycle: false,
+            mlflow_ui: None,
             options: Options::default(),
             engine: EngineOptions::default(),
             limits: ServerLimits::default(),

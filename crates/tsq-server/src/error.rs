@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a server could not start, or what went wrong when it stopped.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub enum ServeError {
     Io(io::Error),
     /// The database could not be opened or closed.
     Storage(tsq::Error),
+    /// The catalog of runs could not be opened or closed.
+    Runs(tsq_runs::Error),
+    /// The folder holds no pages of MLflow.
+    NoPages(PathBuf),
 }
 
 impl fmt::Display for ServeError {
@@ -29,6 +34,10 @@ impl fmt::Display for ServeError {
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Io(error) => write!(f, "cannot run the server: {error}"),
             Self::Storage(error) => error.fmt(f),
+            Self::Runs(error) => error.fmt(f),
+            Self::NoPages(dir) => {
+                write!(f, "no pages of MLflow in {}: name the folder of the installed package mlflow", dir.display())
+            }
         }
     }
 }
@@ -36,9 +45,10 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotLoopback(_) => None,
+            Self::NotLoopback(_) | Self::NoPages(_) => None,
             Self::Listen(_, error) | Self::Io(error) => Some(error),
             Self::Storage(error) => Some(error),
+            Self::Runs(error) => Some(error),
         }
     }
 }
@@ -46,5 +56,11 @@ impl std::error::Error for ServeError {
 impl From<tsq::Error> for ServeError {
     fn from(error: tsq::Error) -> Self {
         Self::Storage(error)
+    }
+}
+
+impl From<tsq_runs::Error> for ServeError {
+    fn from(error: tsq_runs::Error) -> Self {
+        Self::Runs(error)
     }
 }

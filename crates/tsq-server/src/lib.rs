@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod http;
 mod metrics;
+mod mlflow;
 mod server;
 mod work;
 

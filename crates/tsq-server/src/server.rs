@@ -42,7 +42,7 @@ pub struct RunningServer {
 /// The thread that opens the database.
 #[derive(Debug)]
 struct Opening {
-    thread: Option<std::thread::JoinHandle<Result<(), tsq::Error>>>,
+    thread: Option<std::thread::JoinHandle<Result<(), ServeError>>>,
     /// Its sender is dropped when the thread is about to end.
     ended: watch::Receiver<()>,
 }
@@ -53,8 +53,7 @@ impl Opening {
         let open = move || {
             let _ending = ending;
             let db = Db::open(&app.config.data, app.config.options.clone())?;
-            app.set_db(db, address);
-            Ok(())
+            Ok(app.set_db(db, address)?)
         };
         let thread = std::thread::Builder::new().name("tsq-open".to_owned()).spawn(open)?;
         Ok(Self { thread: Some(thread), ended })
@@ -67,7 +66,7 @@ impl Opening {
     }
 
     /// What became of it, once it has ended; success when that was asked for before.
-    fn result(&mut self) -> Result<(), tsq::Error> {
+    fn result(&mut self) -> Result<(), ServeError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -81,7 +80,7 @@ impl Server {
     /// When the address is refused, see [`ServeError`].
     pub fn start(config: ServerConfig, db: Db) -> Result<RunningServer, ServeError> {
         let server = start(config)?;
-        server.app.set_db(db, server.local_addr);
+        server.app.set_db(db, server.local_addr)?;
         Ok(server)
     }
 
@@ -148,6 +147,7 @@ impl RunningServer {
             None | Some(Err(_)) => Ok(()),
             Some(Ok(result)) => {
                 result?;
+                self.app.runs().map_or(Ok(()), tsq_runs::Runs::close)?;
                 Ok(self.app.db().map_or(Ok(()), Db::close)?)
             }
         }
@@ -183,9 +183,12 @@ async fn wait_for_end(app: &App, opening: Option<&mut Opening>) -> Result<(), Se
 }
 
 /// A listening server without a database.
-fn start(config: ServerConfig) -> Result<RunningServer, ServeError> {
+fn start(mut config: ServerConfig) -> Result<RunningServer, ServeError> {
     if !config.insecure && !config.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(config.listen));
+    }
+    if let Some(dir) = config.mlflow_ui.take() {
+        config.mlflow_ui = Some(crate::mlflow::find_pages(&dir).ok_or(ServeError::NoPages(dir))?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("tsq-server")

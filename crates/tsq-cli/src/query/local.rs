@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use tsq::Snapshot;
 use tsq::promql::{CancelFlag, Engine, EngineOptions, QueryOptions};
+use tsq_runs::RunSource;
 
 use super::{Request, When};
 use crate::failure::Result;
+use crate::store::lookback_ms;
 
-/// The answer over a snapshot, as JSON of the API.
-pub(crate) fn query(snapshot: &Snapshot, request: &Request<'_>, cancel: &CancelFlag) -> Result<Vec<u8>> {
+/// The answer over what a directory holds, as JSON of the API.
+pub(crate) fn query(source: &RunSource, request: &Request<'_>, cancel: &CancelFlag) -> Result<Vec<u8>> {
     let milliseconds = |ms: i64| Duration::from_millis(ms.unsigned_abs());
     let mut limits = EngineOptions::default();
     if let Some(timeout_ms) = request.limits.timeout_ms {
@@ -21,11 +22,12 @@ pub(crate) fn query(snapshot: &Snapshot, request: &Request<'_>, cancel: &CancelF
         explain: request.explain,
         ..QueryOptions::default()
     };
+    let source = source.on(request.axis.unwrap_or_default(), lookback_ms(request.limits.lookback_ms));
     let engine = Engine::new(limits);
     let answer = match request.when {
-        When::At(time_ms) => engine.instant(snapshot, request.expr, time_ms, &options)?,
+        When::At(time_ms) => engine.instant(&source, request.expr, time_ms, &options)?,
         When::Over { start_ms, end_ms, step_ms } => {
-            engine.range(snapshot, request.expr, start_ms, end_ms, step_ms, &options)?
+            engine.range(&source, request.expr, start_ms, end_ms, step_ms, &options)?
         }
     };
     Ok(tsq_server::query_json(answer, request.limits.limit))

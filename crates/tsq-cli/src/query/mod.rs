@@ -6,6 +6,7 @@ pub(crate) mod remote;
 
 use tsq::promql::CancelFlag;
 use tsq::{Clock, SystemClock};
+use tsq_runs::AxisName;
 
 use crate::answer::Answer;
 use crate::args::{OutputFormat, Query};
@@ -39,6 +40,8 @@ pub(crate) struct Request<'a> {
     pub when: When,
     pub limits: Limits,
     pub explain: bool,
+    /// What stands for the time of the samples of runs.
+    pub axis: Option<AxisName>,
 }
 
 /// Points of a range when no step is given.
@@ -57,11 +60,11 @@ pub(crate) fn run(args: &Query, console: &mut Console) -> Result<Exit> {
     }
     let when = when(args, SystemClock::new().now_ms())?;
     let limits = Limits { timeout_ms: args.timeout, lookback_ms: args.lookback, limit: args.limit };
-    let request = Request { expr: &args.expr, when, limits, explain: args.explain };
+    let request = Request { expr: &args.expr, when, limits, explain: args.explain, axis: args.axis };
     let cancel = CancelFlag::default();
     let json = match &args.origin.url {
         Some(url) => remote::query(url, &request, &cancel),
-        None => local::query(&store::read(&args.origin.data, console)?, &request, &cancel),
+        None => local::query(&store::source(&args.origin.data, console)?, &request, &cancel),
     };
     show(&request, json, args.output, console)?;
     Ok(Exit::Ok)

@@ -21,6 +21,7 @@ pub(crate) fn query(url: &str, request: &Request<'_>, cancel: &CancelFlag) -> Re
     form.extend(limits.timeout_ms.map(|ms| ("timeout", seconds(ms))));
     form.extend(limits.lookback_ms.map(|ms| ("lookback_delta", seconds(ms))));
     form.extend(limits.limit.map(|limit| ("limit", limit.to_string())));
+    form.extend(request.axis.map(|axis| ("axis", axis.name().to_owned())));
     form.extend(request.explain.then(|| ("explain", "true".to_owned())));
     let url = format!("{}/api/v1/{path}", url.trim_end_matches('/'));
     let answer =

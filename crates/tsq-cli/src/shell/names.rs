@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tsq::promql::CancelFlag;
-use tsq::{METRIC_NAME, Matcher, Snapshot, Source, TimeRange};
+use tsq::{METRIC_NAME, Matcher, Source, TimeRange};
+use tsq_runs::RunSource;
 
 use crate::client::{self, encoded, percent_encoded};
 use crate::failure::Result;
@@ -31,7 +32,7 @@ const SERIES_MAX: usize = 20_000;
 /// Where names are looked up.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
-    Snapshot(Snapshot),
+    Directory(RunSource),
     Server(String),
 }
 
@@ -108,7 +109,7 @@ impl Origin {
     /// The names, sorted, at most [`NAMES_MAX`].
     pub(super) fn look_up(&self, wanted: &Wanted) -> Result<Vec<String>> {
         let mut names = match self {
-            Self::Snapshot(snapshot) => local(snapshot, wanted)?,
+            Self::Directory(source) => local(source, wanted)?,
             Self::Server(url) => remote(url, wanted)?,
         };
         names.truncate(NAMES_MAX);
@@ -116,16 +117,16 @@ impl Origin {
     }
 }
 
-fn local(snapshot: &Snapshot, wanted: &Wanted) -> Result<Vec<String>> {
+fn local(source: &RunSource, wanted: &Wanted) -> Result<Vec<String>> {
     let all = TimeRange::ALL;
     match wanted {
-        Wanted::Metrics => Ok(snapshot.label_values(METRIC_NAME, &[], all)?),
-        Wanted::Labels(None) => Ok(snapshot.label_names(&[], all)?),
-        Wanted::Values(label, None) => Ok(snapshot.label_values(label, &[], all)?),
-        Wanted::Labels(Some(metric)) => of_metric(snapshot, metric, |labels, names| {
+        Wanted::Metrics => Ok(source.label_values(METRIC_NAME, &[], all)?),
+        Wanted::Labels(None) => Ok(source.label_names(&[], all)?),
+        Wanted::Values(label, None) => Ok(source.label_values(label, &[], all)?),
+        Wanted::Labels(Some(metric)) => of_metric(source, metric, |labels, names| {
             names.extend(labels.iter().map(|(name, _)| name.to_owned()));
         }),
-        Wanted::Values(label, Some(metric)) => of_metric(snapshot, metric, |labels, names| {
+        Wanted::Values(label, Some(metric)) => of_metric(source, metric, |labels, names| {
             names.extend(labels.get(label).map(str::to_owned));
         }),
     }
@@ -133,12 +134,12 @@ fn local(snapshot: &Snapshot, wanted: &Wanted) -> Result<Vec<String>> {
 
 /// What the first series of a metric have.
 fn of_metric(
-    snapshot: &Snapshot,
+    source: &RunSource,
     metric: &str,
     add: impl Fn(&tsq::Labels, &mut std::collections::BTreeSet<String>),
 ) -> Result<Vec<String>> {
     let (begin, mut names, mut seen) = (Instant::now(), std::collections::BTreeSet::new(), 0);
-    let mut stream = snapshot.select(&[Matcher::equal(METRIC_NAME, metric)], TimeRange::ALL)?;
+    let mut stream = source.select(&[Matcher::equal(METRIC_NAME, metric)], TimeRange::ALL)?;
     while seen < SERIES_MAX && names.len() < NAMES_MAX && begin.elapsed() < TIMEOUT {
         let batch = stream.next_batch(256)?;
         if batch.is_empty() {
@@ -186,8 +187,10 @@ mod tests {
         }
         let config = tsq_server::ServerConfig { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
         let server = tsq_server::Server::start(config, db.clone()).unwrap();
-        let origins =
-            [Origin::Snapshot(db.snapshot().unwrap()), Origin::Server(format!("http://{}", server.local_addr()))];
+        let origins = [
+            Origin::Directory(RunSource::new(db.snapshot().unwrap(), None, tsq_runs::AxisName::Wall, 1)),
+            Origin::Server(format!("http://{}", server.local_addr())),
+        ];
         for origin in origins {
             let names = |wanted: Wanted| origin.look_up(&wanted).unwrap();
             assert_eq!(names(Wanted::Metrics), ["down", "up"]);

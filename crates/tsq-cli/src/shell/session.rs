@@ -115,7 +115,7 @@ impl Session {
             _ if explain => OutputFormat::Table,
             format => format,
         };
-        let request = Request { expr, when, limits: Limits::default(), explain };
+        let request = Request { expr, when, limits: Limits::default(), explain, axis: None };
         let json = self.target.query(&request, cancel, console);
         // What was read anew has new names.
         self.names.set_origin(self.target.origin());

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use tsq::Snapshot;
 use tsq::promql::CancelFlag;
+use tsq_runs::RunSource;
 
 use super::names::Origin;
 use crate::console::Console;
@@ -25,7 +25,7 @@ pub(super) enum Target {
 pub(super) struct Directory {
     path: PathBuf,
     seen: Fingerprint,
-    snapshot: Snapshot,
+    source: RunSource,
 }
 
 impl Target {
@@ -37,7 +37,7 @@ impl Target {
         let path = PathBuf::from(text);
         store::check_exists(&path)?;
         let seen = Fingerprint::of(&path);
-        Ok(Self::Directory(Directory { snapshot: store::read(&path, console)?, path, seen }))
+        Ok(Self::Directory(Directory { source: store::source(&path, console)?, path, seen }))
     }
 
     /// The answer of the API.
@@ -51,7 +51,7 @@ impl Target {
             Self::Server(url) => remote::query(url, request, cancel),
             Self::Directory(directory) => {
                 directory.refresh(console)?;
-                local::query(&directory.snapshot, request, cancel)
+                local::query(&directory.source, request, cancel)
             }
         }
     }
@@ -60,7 +60,7 @@ impl Target {
     pub(super) fn origin(&self) -> Origin {
         match self {
             Self::Server(url) => Origin::Server(url.clone()),
-            Self::Directory(directory) => Origin::Snapshot(directory.snapshot.clone()),
+            Self::Directory(directory) => Origin::Directory(directory.source.clone()),
         }
     }
 
@@ -77,7 +77,7 @@ impl Directory {
     fn refresh(&mut self, console: &mut Console) -> Result<()> {
         let now = Fingerprint::of(&self.path);
         if now != self.seen {
-            self.snapshot = store::read(&self.path, console)?;
+            self.source = store::source(&self.path, console)?;
             self.seen = now;
         }
         Ok(())
@@ -126,7 +126,8 @@ mod tests {
         let (mut console, _) = Console::captured();
         let mut target = Target::open(dir.path().to_str().unwrap(), &mut console).unwrap();
         let mut value = || {
-            let request = Request { expr: "up", when: When::At(2000), limits: Limits::default(), explain: false };
+            let request =
+                Request { expr: "up", when: When::At(2000), limits: Limits::default(), explain: false, axis: None };
             let json = target.query(&request, &CancelFlag::default(), &mut console).unwrap();
             let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
             json["data"]["result"][0]["value"][1].as_str().unwrap().to_owned()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tsq_core::{Labels, Matcher, Series, SeriesStream, TimeRange};
+use tsq_core::{Labels, Matcher, Reach, Series, SeriesStream, TimeRange};
 
 use super::context::{Query, Result};
 use super::grid::{Grid, Ranges, Shift};
@@ -125,6 +125,21 @@ pub(crate) enum Deliver {
     Start,
 }
 
+/// Where an instant looks for the newest sample.
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    lookback_ms: i64,
+    /// Nothing is seen after the last sample.
+    until_last: bool,
+}
+
+impl Sight {
+    /// Whether a sample is seen at a time, given the time of the last one.
+    fn reaches(self, sample_ms: i64, time_ms: i64, last_ms: i64) -> bool {
+        sample_ms > time_ms.saturating_sub(self.lookback_ms) && !(self.until_last && time_ms > last_ms)
+    }
+}
+
 /// An instant selector: at each step the newest sample within the lookback.
 pub(crate) struct Select<'q> {
     pub query: &'q Query<'q>,
@@ -132,6 +147,7 @@ pub(crate) struct Select<'q> {
     pub grid: Grid,
     pub shift: Shift,
     pub deliver: Deliver,
+    sight: Sight,
 }
 
 impl<'q> Select<'q> {
@@ -142,9 +158,14 @@ impl<'q> Select<'q> {
         shift: Shift,
         deliver: Deliver,
     ) -> Self {
-        let ranges = Ranges { grid, shift, range_ms: query.lookback_ms };
-        let selection = Selection::new(query, matchers, ranges.hull(), grid.count);
-        Self { query, selection, grid, shift, deliver }
+        let matchers = matchers.into();
+        let reach = query.source.reach(&matchers);
+        let lookback_ms = if reach == Reach::Lookback { query.lookback_ms } else { i64::MAX };
+        let sight = Sight { lookback_ms, until_last: reach == Reach::UntilLast };
+        let (after_ms, to_ms) = Ranges { grid, shift, range_ms: lookback_ms }.hull();
+        let hull = (after_ms, if sight.until_last { i64::MAX } else { to_ms });
+        let selection = Selection::new(query, matchers, hull, grid.count);
+        Self { query, selection, grid, shift, deliver, sight }
     }
 }
 
@@ -153,7 +174,7 @@ impl<'q> Operator<'q> for Select<'q> {
         if self.grid.count == 0 {
             return Ok(None);
         }
-        let (query, grid, shift, deliver) = (self.query, self.grid, self.shift, self.deliver);
+        let Self { query, grid, shift, deliver, sight, .. } = *self;
         let (range, finds_resets) = (self.selection.range, self.selection.finds_resets);
         let reads = self.selection.reads.clone();
         let rows = self.selection.map(&|worker, series| {
@@ -165,9 +186,9 @@ impl<'q> Operator<'q> for Select<'q> {
             let mut row = Row::absent(series.labels().clone(), deliver != Deliver::Value, grid.count);
             let time_of = |step| shift.apply(grid.time(step));
             let found = if worker.points.histograms.is_empty() {
-                fill_newest_floats(&worker.points, &mut row, query.lookback_ms, time_of, deliver)
+                fill_newest_floats(&worker.points, &mut row, sight, time_of, deliver)
             } else {
-                fill_newest(&worker.points, &mut row, query.lookback_ms, time_of, deliver)
+                fill_newest(&worker.points, &mut row, sight, time_of, deliver)
             };
             Ok(found.then_some(row))
         })?;
@@ -179,10 +200,11 @@ impl<'q> Operator<'q> for Select<'q> {
 fn fill_newest_floats(
     points: &Points,
     row: &mut Row,
-    lookback_ms: i64,
+    sight: Sight,
     time_of: impl Fn(usize) -> i64,
     deliver: Deliver,
 ) -> bool {
+    let last_ms = points.times.last().copied().unwrap_or(i64::MIN);
     let mut next = 0;
     let mut found = false;
     for (step, out) in row.column_mut().iter_mut().enumerate() {
@@ -191,7 +213,7 @@ fn fill_newest_floats(
             next += 1;
         }
         let Some(newest) = next.checked_sub(1) else { continue };
-        if points.times[newest] > time.saturating_sub(lookback_ms) && !tsq_core::is_stale(points.values[newest]) {
+        if sight.reaches(points.times[newest], time, last_ms) && !tsq_core::is_stale(points.values[newest]) {
             *out = match deliver {
                 Deliver::Value => points.values[newest],
                 Deliver::Time => points.times[newest] as f64 / 1000.0,
@@ -204,21 +226,16 @@ fn fill_newest_floats(
 }
 
 /// Puts the newest sample within the lookback at each step; whether there was any.
-fn fill_newest(
-    points: &Points,
-    row: &mut Row,
-    lookback_ms: i64,
-    time_of: impl Fn(usize) -> i64,
-    deliver: Deliver,
-) -> bool {
+fn fill_newest(points: &Points, row: &mut Row, sight: Sight, time_of: impl Fn(usize) -> i64, deliver: Deliver) -> bool {
+    let last_ms = points.times.last().max(points.histogram_times.last()).copied().unwrap_or(i64::MIN);
     let (mut floats, mut histograms) = (0, 0);
     let mut found = false;
     for step in 0..row.steps() {
         let time = time_of(step);
         floats += points.times[floats..].iter().take_while(|&&t| t <= time).count();
         histograms += points.histogram_times[histograms..].iter().take_while(|&&t| t <= time).count();
-        let after = time.saturating_sub(lookback_ms);
-        let newest = |times: &[i64], end: usize| end.checked_sub(1).map(|at| times[at]).filter(|&t| t > after);
+        let seen = |&sample_ms: &i64| sight.reaches(sample_ms, time, last_ms);
+        let newest = |times: &[i64], end: usize| end.checked_sub(1).map(|at| times[at]).filter(seen);
         let float_time = newest(&points.times, floats);
         let histogram_time = newest(&points.histogram_times, histograms);
         let sample = if histogram_time > float_time {

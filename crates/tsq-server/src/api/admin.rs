@@ -36,7 +36,7 @@ fn delete_series(call: &Call) -> Result<Answer, ApiError> {
     // As in Prometheus, a range that ends before it begins holds nothing, and is no error.
     if range.min_ms <= range.max_ms {
         for matchers in &sets {
-            call.db.delete(matchers, range)?;
+            call.runs().delete_samples(matchers, range)?;
         }
     }
     Ok(Answer::empty())
@@ -64,7 +64,7 @@ fn backup(call: &Call) -> Result<Answer, ApiError> {
     let number = call.app.backups.fetch_add(1, Ordering::Relaxed);
     let time = format_rfc3339(call.app.now_ms()).replace(['-', ':', '.'], "");
     let name = format!("{time}-{number}");
-    call.db.backup(call.db.path().join("snapshots").join(&name))?;
+    call.runs().backup(&call.db.path().join("snapshots").join(&name))?;
     let mut answer = Answer::new();
     answer.serialize(&BTreeMap::from([("name", name)]));
     Ok(answer)

@@ -10,6 +10,7 @@ use axum::response::Response;
 use http_body_util::{BodyExt, Limited};
 use tsq::promql::CancelFlag;
 use tsq::{Db, Snapshot};
+use tsq_runs::{AxisName, RunSource, Runs};
 
 use super::{Cost, Endpoint, Methods};
 use crate::app::App;
@@ -38,6 +39,25 @@ impl Call {
     /// What is stored now.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, ApiError> {
         Ok(self.db.snapshot()?)
+    }
+
+    /// What is stored now, with the labels and on the axis of runs.
+    pub(crate) fn source(&self) -> Result<RunSource, ApiError> {
+        let axis = match self.params.get("axis") {
+            None => AxisName::default(),
+            Some(name) => AxisName::parse(name).ok_or_else(|| {
+                let names = AxisName::ALL.map(AxisName::name).join(", ");
+                ApiError::parameter("axis", format!("{name:?} is none of {names}"))
+            })?,
+        };
+        let lookback = self.params.lookback()?.unwrap_or(self.app.config.engine.lookback);
+        let lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        Ok(self.runs().source(axis, lookback_ms)?)
+    }
+
+    /// The runs of the database.
+    pub(crate) fn runs(&self) -> &Runs {
+        self.app.runs().expect("the runs are open before the database is served")
     }
 
     /// Fails once the client is gone, the time is up or `answer` is too large. Called between steps of long work.

@@ -29,10 +29,10 @@ fn exemplars(call: &Call) -> Result<Answer, ApiError> {
         // Prometheus has nothing to say about a query that selects nothing.
         return Ok(Answer::empty());
     }
-    let snapshot = call.snapshot()?;
+    let source = call.source()?;
     let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
     let mut failed = None;
-    selectors(&expr, &mut |matchers| match snapshot.exemplars(matchers, range) {
+    selectors(&expr, &mut |matchers| match source.exemplars(matchers, range) {
         Ok(series) => found.extend(series),
         Err(error) => failed = Some(error),
     });

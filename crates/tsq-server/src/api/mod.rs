@@ -32,6 +32,7 @@ use crate::http::answer::{Answer, text};
 use crate::http::error::ApiError;
 use call::Call;
 
+pub(crate) use call::not_finished;
 pub use query::query_json;
 pub(crate) use write::BufferPool;
 
@@ -102,7 +103,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         let handler = move |State(app), request: Request| call::serve(app, endpoint, request);
         router = router.route(endpoint.path, on(filter, handler));
     }
-    let router = router
+    let router = crate::mlflow::add_routes(router, &app)
         .fallback(|| async { text(StatusCode::NOT_FOUND, "404 page not found\n") })
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(app.clone(), observe::observe))

@@ -21,8 +21,8 @@ fn instant(call: &Call) -> Result<Answer, ApiError> {
     let time_ms = call.params.time_or("time", call.app.now_ms())?;
     let options = query_options(call)?;
     let text = call.params.query_text("query")?;
-    let snapshot = call.snapshot()?;
-    evaluate(call, limit, || call.app.engine.instant(&snapshot, text, time_ms, &options))
+    let source = call.source()?;
+    evaluate(call, limit, || call.app.engine.instant(&source, text, time_ms, &options))
 }
 
 fn range(call: &Call) -> Result<Answer, ApiError> {
@@ -46,8 +46,8 @@ fn range(call: &Call) -> Result<Answer, ApiError> {
     }
     let options = query_options(call)?;
     let text = call.params.query_text("query")?;
-    let snapshot = call.snapshot()?;
-    evaluate(call, limit, || call.app.engine.range(&snapshot, text, start_ms, end_ms, step_ms, &options))
+    let source = call.source()?;
+    evaluate(call, limit, || call.app.engine.range(&source, text, start_ms, end_ms, step_ms, &options))
 }
 
 fn query_options(call: &Call) -> Result<QueryOptions, ApiError> {

@@ -44,8 +44,8 @@ fn series(call: &Call) -> Result<Answer, ApiError> {
     let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
     let bad_selector = |message| ApiError::parameter("match[]", message);
     let (range, sets) = (time_range(call)?, matcher_sets(call, bad_selector)?);
-    let snapshot = call.snapshot()?;
-    let mut union = Union::new(&snapshot, &sets, range)?;
+    let source = call.source()?;
+    let mut union = Union::new(&source, &sets, range)?;
     let mut answer = Answer::new();
     answer.data.push(b'[');
     let mut count = 0;
@@ -122,14 +122,14 @@ fn sorted_strings(
 ) -> Result<Answer, ApiError> {
     let limit = call.params.limit("limit")?.unwrap_or(usize::MAX);
     let (range, sets) = (time_range(call)?, matcher_sets(call, ApiError::bad_data)?);
-    let snapshot = call.snapshot()?;
+    let source = call.source()?;
     let found = match sets.as_slice() {
-        [] => read(&snapshot, &[], range)?,
-        [only] => read(&snapshot, only, range)?,
+        [] => read(&source, &[], range)?,
+        [only] => read(&source, only, range)?,
         several => {
             let mut union = BTreeSet::new();
             for matchers in several {
-                union.extend(read(&snapshot, matchers, range)?);
+                union.extend(read(&source, matchers, range)?);
             }
             union.into_iter().collect()
         }

@@ -103,3 +103,17 @@ impl From<tsq::Error> for ApiError {
         Self::new(error_type, error.to_string())
     }
 }
+
+/// A failure of the catalog of runs.
+impl From<tsq_runs::Error> for ApiError {
+    fn from(error: tsq_runs::Error) -> Self {
+        let error_type = match error.kind() {
+            tsq_runs::ErrorKind::Invalid | tsq_runs::ErrorKind::NotFound | tsq_runs::ErrorKind::Exists => {
+                ErrorType::BadData
+            }
+            tsq_runs::ErrorKind::Unavailable => ErrorType::Unavailable,
+            _ => ErrorType::Internal,
+        };
+        Self::new(error_type, error.message())
+    }
+}
