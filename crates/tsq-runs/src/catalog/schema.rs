@@ -4,10 +4,10 @@
 //! |---|---|
 //! | 1 | the first one |
 //!
-//! Keys of metrics, params and tags are numbers of the table `keys`; the tables are clustered by key, because a search
-//! looks at one key of many runs. `latest` caches what the engine owns: a run whose column `unsettled` is set may have
-//! newer samples in the engine than here. A value that SQLite cannot hold (it has no NaN and no -0.0) has its bits in
-//! `special`, and NULL as value if it is NaN.
+//! Keys of metrics, params and tags are numbers of the table `keys`. What a run has lies together: a page of a search shows
+//! all of it, and a filter looks at one key of each run in the order of the runs. `latest` caches what the engine owns: a run
+//! whose column `unsettled` is set may have newer samples in the engine than here. A value that SQLite cannot hold (it has
+//! no NaN and no -0.0) has its bits in `special`, and NULL as value if it is NaN.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -51,18 +51,15 @@ CREATE INDEX runs_unsettled ON runs (unsettled) WHERE unsettled = 1;
 
 CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE params (
-    key INTEGER NOT NULL, run INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key, run)
+    key INTEGER NOT NULL, run INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
-CREATE INDEX params_of_run ON params (run);
 CREATE TABLE tags (
-    key INTEGER NOT NULL, run INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key, run)
+    key INTEGER NOT NULL, run INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
-CREATE INDEX tags_of_run ON tags (run);
 CREATE TABLE latest (
     key INTEGER NOT NULL, run INTEGER NOT NULL, value REAL, special INTEGER,
-    time_ms INTEGER NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (key, run)
+    time_ms INTEGER NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
-CREATE INDEX latest_of_run ON latest (run);
 
 -- What a run logged that is no float: texts, truth values, integers beyond 2^53, media. `kind` says how to read `value`.
 CREATE TABLE rich_values (
