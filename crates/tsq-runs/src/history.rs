@@ -64,7 +64,7 @@ impl History {
     ///
     /// # Errors
     /// When stored data cannot be read.
-    pub fn next(&mut self) -> Result<Option<&Samples>> {
+    pub fn next_piece(&mut self) -> Result<Option<&Samples>> {
         let Some(series) = &self.series else { return Ok(None) };
         while let Some(piece) = self.pieces.pop() {
             series.read(Kind::Run, piece, &mut self.buffer)?;
@@ -93,7 +93,7 @@ impl History {
     ) -> Result<(Samples, Option<Cursor>)> {
         let mut history = Self::new(snapshot, run_id, key, from)?;
         let mut page = Samples::default();
-        while let Some(piece) = history.next()? {
+        while let Some(piece) = history.next_piece()? {
             let taken = piece.len().min(count - page.len());
             page.times.extend_from_slice(&piece.times[..taken]);
             page.steps.extend_from_slice(&piece.steps[..taken]);

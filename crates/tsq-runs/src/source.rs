@@ -160,7 +160,7 @@ fn ids(runs: &BTreeMap<String, RunNames>) -> Arc<Ids> {
     Arc::new(Ids(runs.keys().cloned().collect()))
 }
 
-fn storage(error: crate::Error) -> Error {
+fn storage(error: &crate::Error) -> Error {
     let kind = if error.kind() == crate::ErrorKind::Invalid { ErrorKind::LimitExceeded } else { ErrorKind::Io };
     Error::new(kind, error.message())
 }
@@ -192,7 +192,7 @@ impl RunSource {
 
     fn catalog(&self) -> Result<Option<&Catalog>> {
         let Some(catalog) = &self.catalog else { return Ok(None) };
-        Ok(catalog.has_runs().map_err(storage)?.then_some(&**catalog))
+        Ok(catalog.has_runs().map_err(|error| storage(&error))?.then_some(&**catalog))
     }
 
     /// The runs that have series which pass the matchers on stored labels, by id.
@@ -200,7 +200,7 @@ impl RunSource {
         let Some(catalog) = self.catalog()? else { return Ok(BTreeMap::new()) };
         let matchers = wanted.stored_and([not_empty(RUN_ID), empty(EXPERIMENT), empty(RUN_NAME)]);
         let found = self.snapshot.label_values(RUN_ID, &matchers, wanted.axis.times(range))?;
-        let names = catalog.names(&found).map_err(storage)?;
+        let names = catalog.names(&found).map_err(|error| storage(&error))?;
         Ok(names.into_iter().map(|run| (run.run_id.clone(), run)).collect())
     }
 
@@ -258,7 +258,7 @@ impl RunSource {
             MatchOp::Match(pattern) if matcher.name == RUN_ID => pattern.literals().map(<[_]>::to_vec),
             _ => None,
         });
-        let runs = catalog.known_runs(pinned.as_deref(), INFO_MAX).map_err(storage)?;
+        let runs = catalog.known_runs(pinned.as_deref(), INFO_MAX).map_err(|error| storage(&error))?;
         let samples = Arc::new(self.ones(range));
         let all = wanted.all();
         let mut found = Vec::new();

@@ -72,8 +72,8 @@ async fn stream(app: Arc<App>, request: Request) -> Result<Response, Failure> {
     let handle = Handle::current();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let (wanted, history) = begun;
-        write_history(&wanted, history, sender, &handle);
+        let (wanted, mut history) = begun;
+        write_history(&wanted, &mut history, sender, &handle);
     });
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -100,13 +100,13 @@ fn cursor(token: &str) -> Result<Cursor, Failure> {
 }
 
 /// Writes points until the client is gone or all are written; one that fails breaks the connection.
-fn write_history(wanted: &Wanted, mut history: History, mut sender: Sender<Bytes, io::Error>, handle: &Handle) {
+fn write_history(wanted: &Wanted, history: &mut History, mut sender: Sender<Bytes, io::Error>, handle: &Handle) {
     let mut key = Vec::new();
     json::string(&mut key, &wanted.key);
     let mut frame = b"{".to_vec();
     let (mut written, mut page) = (0_usize, Page { from: wanted.from, last_ms: i64::MIN, same: 0 });
     loop {
-        let piece = match history.next() {
+        let piece = match history.next_piece() {
             Ok(piece) => piece,
             Err(error) => {
                 tracing::warn!("the history of {:?} broke off: {error}", wanted.key);

@@ -37,7 +37,7 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 fn named(name: &str, value: Value) -> Value {
-    json!({name: value})
+    object([(name, value)])
 }
 
 fn version_of(input: &Input) -> Result<i64, Failure> {
