@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Int {
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     // UTF-8 is checked once here, not again for each string.
-    let text = std::str::from_utf8(body).map_err(|error| serde_json::Error::custom(error));
+    let text = std::str::from_utf8(body).map_err(serde_json::Error::custom);
     text.and_then(serde_json::from_str).map_err(|error| {
         let code = if error.is_data() { Code::InvalidParameterValue } else { Code::BadRequest };
         Failure::new(code, format!("Invalid request: {error}"))
