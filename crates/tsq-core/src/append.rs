@@ -180,12 +180,13 @@ impl Store {
     ) {
         let index = &state.active().index;
         scratch.series.clear();
-        for entry in &batch.entries {
+        for (number, entry) in batch.entries.iter().enumerate() {
             let series = index.lookup(entry.key, entry.kind).or_else(|| {
                 match self.create(state, batch, entry, source, scratch) {
                     Ok(series) => Some(series),
                     Err((reason, message)) => {
                         reject(appended, reason, message, entry.samples as u64);
+                        appended.rejected_series.push(number);
                         None
                     }
                 }
@@ -275,7 +276,7 @@ impl Store {
         let bounds = self.time_bounds();
         let index = &generation.index;
         let (mut time, mut step, mut value, mut histogram) = (0, 0, 0, 0);
-        for (entry, series) in batch.entries.iter().zip(&scratch.series) {
+        for (number, (entry, series)) in batch.entries.iter().zip(&scratch.series).enumerate() {
             let kind = entry.kind;
             let mut since_ms = None;
             for _ in 0..entry.samples {
@@ -301,6 +302,7 @@ impl Store {
                 if let Err((reason, message)) = self.check_sample(&bounds, since_ms, time_ms, sample_value) {
                     let labels = index.labels(series);
                     reject(appended, reason, format!("series {labels}: {message}"), 1);
+                    appended.rejected_series.push(number);
                     continue;
                 }
                 let shard = shards[index.shard_of(series)].as_mut().expect("the shards of all series are locked");
@@ -314,6 +316,7 @@ impl Store {
                         let message =
                             format!("duplicate sample for timestamp {time_ms}: series {labels} has another value");
                         reject(appended, RejectReason::DuplicateTime, message, 1);
+                        appended.rejected_series.push(number);
                         continue;
                     }
                     Pushed::Repeated => Counters::add(&self.counters.repeated, 1),

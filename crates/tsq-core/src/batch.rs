@@ -252,11 +252,13 @@ pub enum RejectReason {
     InvalidHistogram,
     /// Older than the retention.
     TooOld,
+    /// A data point that says too little or contradicts itself.
+    InvalidPoint,
 }
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::InvalidLabels,
         Self::LabelLimit,
         Self::TooFarInFuture,
@@ -264,6 +266,7 @@ impl RejectReason {
         Self::SeriesLimit,
         Self::InvalidHistogram,
         Self::TooOld,
+        Self::InvalidPoint,
     ];
 
     /// Name in metrics.
@@ -276,6 +279,7 @@ impl RejectReason {
             Self::SeriesLimit => "series_limit",
             Self::InvalidHistogram => "invalid_histogram",
             Self::TooOld => "too_old",
+            Self::InvalidPoint => "invalid_point",
         }
     }
 }
@@ -304,6 +308,9 @@ pub struct Appended {
     pub rejected: u64,
     /// The first refusals, at most [`Appended::MAX_REJECTIONS`].
     pub rejections: Vec<Rejection>,
+    /// The places in the batch, counted from 0, of the series of which samples were refused. In no order, and several
+    /// times where several samples were.
+    pub rejected_series: Vec<usize>,
 }
 
 impl Appended {
