@@ -1,6 +1,7 @@
 //! Wire and file formats of tsq: bytes in, batches out. No sockets, no clock.
 //!
 //! * [`remote_write`]: Prometheus remote write 1.0 and 2.0, decoded straight from the protobuf bytes.
+//! * [`otlp`]: OpenTelemetry metrics, protobuf and JSON.
 //! * [`remote_read`]: Prometheus remote read: requests, and both forms of answers.
 //! * [`federation`]: the newest sample of each series, for other servers.
 //! * [`text`]: Prometheus text and OpenMetrics, as scraped, pushed, or dumped into files.
@@ -17,6 +18,7 @@ mod format;
 pub mod jsonl;
 mod lines;
 mod number;
+pub mod otlp;
 mod pending;
 mod protobuf;
 pub mod remote_read;
