@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tsq::promql::Engine;
 use tsq::{Clock, Db, SystemClock};
+use tsq_ingest::otlp::Deltas;
 use tsq_runs::Runs;
 
 use crate::api::BufferPool;
@@ -31,6 +32,8 @@ pub(crate) struct App {
     /// Bytes of answers with samples to remote reads in flight.
     pub(crate) read_bytes: Arc<Budget>,
     pub(crate) write_buffers: BufferPool,
+    /// Running totals of OTLP's delta points.
+    pub(crate) deltas: Deltas,
     pub(crate) metrics: Metrics,
     /// Told when a request asks the process to end.
     pub(crate) quit: Notify,
@@ -47,7 +50,9 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(config: ServerConfig) -> Self {
+    pub(crate) fn new(mut config: ServerConfig) -> Self {
+        let lookback_ms = i64::try_from(config.engine.lookback.as_millis()).unwrap_or(i64::MAX);
+        config.otlp.target_info_interval_ms = lookback_ms / 2;
         let limits = &config.limits;
         let clock = SystemClock::new();
         Self {
@@ -59,6 +64,7 @@ impl App {
             request_bytes: Budget::new(limits.decoded_total_bytes),
             read_bytes: Budget::new(limits.answer_bytes.saturating_mul(2)),
             write_buffers: BufferPool::default(),
+            deltas: Deltas::new(limits.delta_bytes),
             metrics: Metrics::default(),
             quit: Notify::new(),
             backups: AtomicU64::new(0),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tsq::Options;
 use tsq::promql::EngineOptions;
+use tsq_ingest::otlp::OtlpOptions;
 
 /// Settings of a server. Plain data: change the fields you care about.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct ServerConfig {
     pub options: Options,
     /// Limits of queries.
     pub engine: EngineOptions,
+    /// How OpenTelemetry metrics become series. `target_info_interval_ms` is not used: it is half of `engine.lookback`.
+    pub otlp: OtlpOptions,
     /// Limits of requests and connections.
     pub limits: ServerLimits,
 }
@@ -39,6 +42,7 @@ impl Default for ServerConfig {
             mlflow_ui: None,
             options: Options::default(),
             engine: EngineOptions::default(),
+            otlp: OtlpOptions::default(),
             limits: ServerLimits::default(),
         }
     }
@@ -62,6 +66,9 @@ pub struct ServerLimits {
     /// Longest wait of a write or of maintenance for its turn, after which it gets 503. Default 10 s. A query may wait as
     /// long as it may take: the wait counts to its timeout.
     pub turn_wait: Duration,
+    /// Bytes of the running totals of OpenTelemetry streams with delta temporality. Default 128 MiB; beyond it the streams
+    /// that were idle longest are forgotten, and begin again at zero.
+    pub delta_bytes: usize,
     /// Write requests that are decoded and appended at once; they share the log's group commit. Default 64.
     pub writes_running: usize,
     /// Remote reads that run at once; further ones wait like queries. Default 10, as in Prometheus.
@@ -90,6 +97,7 @@ impl Default for ServerLimits {
             queries_running: 20,
             queries_waiting: 256,
             turn_wait: Duration::from_secs(10),
+            delta_bytes: 128 << 20,
             writes_running: 64,
             reads_running: 10,
             read_samples: 50_000_000,

@@ -117,8 +117,16 @@ impl Metrics {
         self.write_refusals[why as usize].add(1);
     }
 
+    /// Counts what became of a request's samples.
+    pub(crate) fn stored(&self, appended: &Appended) {
+        self.floats.add(appended.floats);
+        self.histograms.add(appended.histograms);
+        self.exemplars.add(appended.exemplars);
+        self.rejections(appended);
+    }
+
     /// Counts the refusals of a request.
-    pub(crate) fn rejections(&self, appended: &Appended) {
+    fn rejections(&self, appended: &Appended) {
         let mut listed = 0;
         for rejection in &appended.rejections {
             let place = RejectReason::ALL.iter().position(|&reason| reason == rejection.reason);

@@ -14,10 +14,11 @@ pub(super) static ENDPOINTS: &[Endpoint] =
     &[Endpoint { path: "/api/v1/features", methods: Methods::Get, cost: Cost::Small, run: features }];
 
 /// Parts of the API, in Prometheus's words.
-const API: [&str; 8] = [
+const API: [&str; 9] = [
     "admin",
     "exclude_alerts",
     "label_values_match",
+    "otlp_write_receiver",
     "query_stats",
     "query_warnings",
     "remote_write_receiver",
@@ -34,7 +35,6 @@ fn features(call: &Call) -> Result<Answer, ApiError> {
     let all = |names: &[&'static str]| names.iter().map(|&name| (name, true)).collect::<Features>();
     let mut api = all(&API);
     api.insert("lifecycle", call.app.config.lifecycle);
-    api.insert("otlp_write_receiver", false);
     let operators = BinaryOp::ALL.iter().map(|op| op.name()).chain(AggregateOp::ALL.iter().map(|op| op.name()));
     let mut language = all(&LANGUAGE);
     let is_operator = |word: &str| BinaryOp::ALL.iter().any(|op| op.name() == word);

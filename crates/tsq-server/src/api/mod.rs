@@ -11,6 +11,7 @@ mod format;
 mod health;
 mod methods;
 mod observe;
+mod otlp;
 mod own_metrics;
 mod query;
 mod read;
@@ -94,6 +95,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/status/walreplay", get(health::replay))
         .route("/api/v1/write", post(write::write))
         .route("/api/v1/read", post(read::read));
+    for path in otlp::METRICS {
+        router = router.route(path, post(otlp::metrics));
+    }
+    for path in otlp::OTHERS {
+        router = router.route(path, post(otlp::not_taken));
+    }
     for endpoint in APIS.iter().copied().flatten() {
         let filter = match endpoint.methods {
             Methods::Get => MethodFilter::GET,
@@ -126,8 +133,9 @@ mod tests {
     #[test]
     fn every_path_is_documented() {
         let page = include_str!("../../../../docs/http-api.md");
-        for endpoint in APIS.iter().copied().flatten() {
-            assert!(page.contains(&format!("`{}`", endpoint.path)), "{} is not in docs/http-api.md", endpoint.path);
+        let paths = APIS.iter().copied().flatten().map(|endpoint| endpoint.path).chain(otlp::METRICS);
+        for path in paths {
+            assert!(page.contains(&format!("`{path}`")), "{path} is not in docs/http-api.md");
         }
     }
 }

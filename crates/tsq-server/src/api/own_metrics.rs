@@ -110,7 +110,7 @@ fn writes(page: &mut Page, app: &App) {
     page.sample("tsq_write_samples_total", "{kind=\"float\"}", metrics.floats.get());
     page.sample("tsq_write_samples_total", "{kind=\"histogram\"}", metrics.histograms.get());
     page.one("tsq_write_exemplars_total", "counter", "Exemplars stored by write requests.", metrics.exemplars.get());
-    page.family("tsq_write_rejected_samples_total", "counter", "Samples of write requests that were refused.");
+    page.family("tsq_write_rejected_samples_total", "counter", "Samples and OTLP data points that were refused.");
     for (reason, count) in RejectReason::ALL.iter().zip(&metrics.rejected) {
         let labels = format!("{{reason=\"{}\"}}", reason.name());
         page.sample("tsq_write_rejected_samples_total", labels, count.get());
@@ -133,6 +133,9 @@ fn writes(page: &mut Page, app: &App) {
         metrics.decoded_bytes.get(),
     );
     page.one("tsq_write_bytes_in_flight", "gauge", "Bytes that write requests take now.", app.request_bytes.used());
+    let (streams, bytes) = app.deltas.held();
+    page.one("tsq_otlp_delta_streams", "gauge", "OTLP streams with delta temporality that are summed up.", streams);
+    page.one("tsq_otlp_delta_bytes", "gauge", "Bytes of their running totals.", bytes);
 }
 
 fn reads(page: &mut Page, app: &App) {

@@ -87,6 +87,10 @@ fn flags(call: &Call) -> Result<Answer, ApiError> {
         ("request_bytes", limits.request_bytes.to_string()),
         ("decoded_total_bytes", limits.decoded_total_bytes.to_string()),
         ("connections", limits.connections.to_string()),
+        ("otlp_translation", config.otlp.translation.name().to_owned()),
+        ("otlp_promote", text(&config.otlp.promoted)),
+        ("otlp_histograms", text(&config.otlp.explicit_histograms)),
+        ("otlp_delta_bytes", limits.delta_bytes.to_string()),
         ("queries_running", limits.queries_running.to_string()),
         ("queries_waiting", limits.queries_waiting.to_string()),
     ]))

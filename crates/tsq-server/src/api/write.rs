@@ -30,7 +30,7 @@ use crate::metrics::Refusal;
 use crate::work::Lease;
 
 /// Seconds after which a refused sender should try again.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+pub(super) const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 /// Buffers above this size are not kept for the next request.
 const KEPT_BYTES: usize = 4 << 20;
@@ -183,9 +183,16 @@ fn declared_len(body: &[u8]) -> Option<usize> {
 
 /// Buffers of one request, used again by the next.
 #[derive(Debug)]
-struct Buffers {
+pub(super) struct Buffers {
     decoded: Vec<u8>,
     batch: Batch,
+}
+
+impl Buffers {
+    /// For the decompressed body, and for what is decoded from it.
+    pub(super) fn parts(&mut self) -> (&mut Vec<u8>, &mut Batch) {
+        (&mut self.decoded, &mut self.batch)
+    }
 }
 
 /// Buffers that no request uses now.
@@ -193,12 +200,12 @@ struct Buffers {
 pub(crate) struct BufferPool(Mutex<Vec<Buffers>>);
 
 impl BufferPool {
-    fn take(&self, db: &Db) -> Buffers {
+    pub(super) fn take(&self, db: &Db) -> Buffers {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| Buffers { decoded: Vec::new(), batch: db.batch() })
     }
 
-    fn give_back(&self, mut buffers: Buffers, kept_max: usize) {
+    pub(super) fn give_back(&self, mut buffers: Buffers, kept_max: usize) {
         buffers.batch.clear();
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buffers.decoded.capacity() <= KEPT_BYTES && spare.len() < kept_max {
@@ -248,33 +255,25 @@ fn append(app: &App, db: &Db, batch: &Batch, labels: &dyn LabelSource, counts: C
     let appended = if batch.is_empty() { Ok(Appended::default()) } else { db.append_with(batch, labels) };
     let mut appended = match appended {
         Ok(appended) => appended,
-        Err(error) => return refused_by_storage(app, &error),
+        Err(error) => {
+            let (why, status) = storage_refusal(&error);
+            app.metrics.refused(why);
+            return Reply::new(status, error.to_string());
+        }
     };
     appended.rejected += counts.rejected;
     appended.rejections.extend(counts.rejections);
-    let metrics = &app.metrics;
-    metrics.floats.add(appended.floats);
-    metrics.histograms.add(appended.histograms);
-    metrics.exemplars.add(appended.exemplars);
-    metrics.rejections(&appended);
+    app.metrics.stored(&appended);
     reply_to(&appended)
 }
 
-fn refused_by_storage(app: &App, error: &tsq::Error) -> Reply {
+/// What a request that was not stored is counted as, and the status of its answer.
+pub(super) fn storage_refusal(error: &tsq::Error) -> (Refusal, StatusCode) {
     match error.kind() {
-        tsq::ErrorKind::InvalidArgument => {
-            app.metrics.refused(Refusal::Malformed);
-            Reply::new(StatusCode::BAD_REQUEST, error.to_string())
-        }
-        tsq::ErrorKind::LimitExceeded => {
-            app.metrics.refused(Refusal::TooLarge);
-            Reply::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
-        }
+        tsq::ErrorKind::InvalidArgument => (Refusal::Malformed, StatusCode::BAD_REQUEST),
+        tsq::ErrorKind::LimitExceeded => (Refusal::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
         // Whatever else keeps a store from writing can be mended there; senders keep the data until then.
-        _ => {
-            app.metrics.refused(Refusal::Storage);
-            Reply::later(error.to_string())
-        }
+        _ => (Refusal::Storage, StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 

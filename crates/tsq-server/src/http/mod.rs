@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod idle;
 pub(crate) mod json;
