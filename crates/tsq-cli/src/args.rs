@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Serves the Prometheus HTTP API and remote write on one port
+/// Serves the Prometheus HTTP API, remote write and OpenTelemetry metrics on one port
 #[derive(Args, Debug)]
 #[command(after_help = help!(
     "Examples:"
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     "Prometheus sends to it with this in prometheus.yml:"
     "  remote_write:"
     "    - url: http://127.0.0.1:9090/api/v1/write"
+    "OpenTelemetry sends to it with"
+    "  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://127.0.0.1:9090/api/v1/otlp/v1/metrics"
     ""
     "SIGTERM and Ctrl-C stop it within 5 seconds; what was acknowledged is kept."
 ))]

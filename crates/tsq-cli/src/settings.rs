@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tsq::promql::parse_any_selector;
 use tsq::{Durability, ReadMode, RetentionRule};
+use tsq_ingest::otlp::{ExplicitHistograms, Promoted, Translation};
 use tsq_server::ServerConfig;
 
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -86,6 +87,27 @@ const RETENTION_RULE: Kind<RetentionRule> =
 
 const POINTS: Kind<u64> =
     Kind { value: "COUNT", show: u64::to_string, read: |text| parse_count(text).map(|count| count as u64) };
+
+const FLAG: Kind<bool> = Kind {
+    value: "BOOL",
+    show: bool::to_string,
+    read: |text| text.parse().map_err(|_| format!("{text:?} is no true or false")),
+};
+
+const TRANSLATION: Kind<Translation> =
+    Kind { value: "STRATEGY", show: |translation| translation.name().into(), read: parse_translation };
+
+const EXPLICIT_HISTOGRAMS: Kind<ExplicitHistograms> = Kind {
+    value: "FORM",
+    show: |form| if *form == ExplicitHistograms::Classic { "classic".into() } else { "native".into() },
+    read: |text| match text {
+        "classic" => Ok(ExplicitHistograms::Classic),
+        "native" => Ok(ExplicitHistograms::Native),
+        _ => Err(format!("{text:?} is no form of histograms: write classic or native")),
+    },
+};
+
+const PROMOTED: Kind<Promoted> = Kind { value: "NAMES", show: show_promoted, read: parse_promoted };
 
 /// A row of the table: name, kind of value, field of [`ServerConfig`], and what it does.
 macro_rules! setting {
@@ -261,6 +283,48 @@ pub(crate) static SETTINGS: &[Setting] = &[
         limits.read_samples,
         "Samples of one answer to a remote read that does not take chunks; one that asks for more is refused"
     ),
+    setting!(
+        "otlp-translation",
+        TRANSLATION,
+        otlp.translation,
+        "How names of OpenTelemetry become names of Prometheus: UnderscoreEscapingWithSuffixes, \
+         UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes or NoTranslation"
+    ),
+    setting!(
+        "otlp-promote",
+        PROMOTED,
+        otlp.promoted,
+        "Resource attributes of OpenTelemetry that become labels of every series, such as \
+         service.version,k8s.pod.name. all: all of them; all-but:NAMES: all but these; none: they are only labels of \
+         target_info"
+    ),
+    setting!(
+        "otlp-keep-identifying",
+        FLAG,
+        otlp.keep_identifying,
+        "Keep service.name, service.namespace and service.instance.id, which job and instance are made of, as labels of \
+         target_info"
+    ),
+    setting!(
+        "otlp-scope-labels",
+        FLAG,
+        otlp.scope_labels,
+        "Give OpenTelemetry series labels with name, version, schema URL and attributes of their scope (otel_scope_...)"
+    ),
+    setting!(
+        "otlp-histograms",
+        EXPLICIT_HISTOGRAMS,
+        otlp.explicit_histograms,
+        "What becomes of OpenTelemetry histograms with explicit bounds. classic: series _bucket, _sum and _count; native: \
+         one native histogram with custom buckets"
+    ),
+    setting!(
+        "otlp-delta-bytes",
+        MEMORY,
+        limits.delta_bytes,
+        "Memory for the running totals of OpenTelemetry streams with delta temporality; beyond it the totals of idle \
+         streams begin again at zero"
+    ),
     setting!("connections", COUNT, limits.connections, "Connections open at once; further ones wait"),
 ];
 
@@ -299,6 +363,37 @@ fn show_read_mode(mode: &ReadMode) -> String {
 fn parse_read_mode(text: &str) -> Result<ReadMode, String> {
     let found = READ_MODES.iter().find(|(name, _)| *name == text);
     found.map(|(_, mode)| *mode).ok_or_else(|| format!("{text:?} is no read mode: write auto, map or pread"))
+}
+
+fn parse_translation(text: &str) -> Result<Translation, String> {
+    let named = Translation::ALL.into_iter().find(|translation| translation.name().eq_ignore_ascii_case(text));
+    named.ok_or_else(|| {
+        let names = Translation::ALL.map(Translation::name).join(", ");
+        format!("{text:?} is no translation strategy: write one of {names}")
+    })
+}
+
+fn show_promoted(promoted: &Promoted) -> String {
+    match promoted {
+        Promoted::Only(names) if names.is_empty() => "none".into(),
+        Promoted::Only(names) => names.join(","),
+        Promoted::AllBut(names) if names.is_empty() => "all".into(),
+        Promoted::AllBut(names) => format!("all-but:{}", names.join(",")),
+    }
+}
+
+fn parse_promoted(text: &str) -> Result<Promoted, String> {
+    let names = |text: &str| {
+        let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        let empty = names.iter().any(String::is_empty);
+        if empty { Err(format!("{text:?} has an empty attribute name")) } else { Ok(names) }
+    };
+    match (text, text.strip_prefix("all-but:")) {
+        ("none", _) => Ok(Promoted::Only(Vec::new())),
+        ("all", _) => Ok(Promoted::AllBut(Vec::new())),
+        (_, Some(text)) => names(text).map(Promoted::AllBut),
+        _ => names(text).map(Promoted::Only),
+    }
 }
 
 fn show_durability(durability: &Durability) -> String {
@@ -407,6 +502,10 @@ mod tests {
             ("flush-bytes", "0"),
             ("read-mode", "mmap"),
             ("series-max", "0"),
+            ("otlp-translation", "Latin"),
+            ("otlp-promote", "a,,b"),
+            ("otlp-scope-labels", "perhaps"),
+            ("otlp-histograms", "sketch"),
         ] {
             let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
             assert!((setting.set)(&mut ServerConfig::default(), text).is_err(), "{name} {text}");
@@ -426,6 +525,20 @@ mod tests {
         let shown = (setting.show)(&config);
         (setting.set)(&mut again, &shown).unwrap();
         assert_eq!((setting.show)(&again), shown);
+    }
+
+    #[test]
+    fn promoted_attributes_read_back() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (text, want) in [
+            ("none", Promoted::Only(vec![])),
+            ("a.b,c", Promoted::Only(list(&["a.b", "c"]))),
+            ("all", Promoted::AllBut(vec![])),
+            ("all-but:a.b,c", Promoted::AllBut(list(&["a.b", "c"]))),
+        ] {
+            assert_eq!(parse_promoted(text), Ok(want.clone()));
+            assert_eq!(show_promoted(&want), text);
+        }
     }
 
     #[test]
