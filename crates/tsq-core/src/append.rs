@@ -10,7 +10,7 @@ use crate::head::{GenShard, Generation, HeadSample, Pushed, SampleValue, SeriesR
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::options::Options;
 use crate::retention::Horizons;
-use crate::sample::push_start;
+use crate::sample::{Kind, push_start};
 use crate::store::{Counters, State, Store};
 use crate::wal::{self, BatchRecord, Definition, RecordType, Wal};
 
@@ -299,7 +299,7 @@ impl Store {
                     }
                     _ => i64::MIN,
                 };
-                if let Err((reason, message)) = self.check_sample(&bounds, since_ms, time_ms, sample_value) {
+                if let Err((reason, message)) = self.check_sample(&bounds, since_ms, (kind, time_ms), sample_value) {
                     let labels = index.labels(series);
                     reject(appended, reason, format!("series {labels}: {message}"), 1);
                     appended.rejected_series.push(number);
@@ -350,10 +350,11 @@ impl Store {
         &self,
         bounds: &TimeBounds,
         since_ms: i64,
-        time_ms: i64,
+        (kind, time_ms): (Kind, i64),
         sample: SampleValue<'_>,
     ) -> Result<(), (RejectReason, String)> {
-        if time_ms > bounds.max_ms {
+        // Clients of training runs choose the times of their points; trackers take all of them.
+        if time_ms > bounds.max_ms && !kind.has_step() {
             let message =
                 format!("time {time_ms} is too far in the future, {} is the limit (limits.future)", bounds.max_ms);
             return Err((RejectReason::TooFarInFuture, message));

@@ -40,7 +40,8 @@ pub struct Limits {
     pub label_value_bytes: usize,
     /// Buckets of a native histogram, both signs together. Default 10,000.
     pub histogram_buckets: usize,
-    /// How far in the future a sample may lie. Default 10 min; `None`: any time.
+    /// How far in the future a sample without a step may lie. Default 10 min; `None`: any time. Samples of runs may lie
+    /// anywhere: their clients choose the times.
     pub future: Option<Duration>,
     /// Series in the head. Default 10 million; existing series are written on, new ones refused.
     pub head_series: usize,

@@ -125,12 +125,16 @@ fn delete_alias(call: &Call) -> Answer {
 fn create_version(call: &Call) -> Answer {
     let input = call.input()?;
     let tags = input.pairs("tags")?;
+    let (run_id, model_id) = (input.text("run_id")?, input.text("model_id")?);
+    // A version that is made from a logged model belongs to the run of that.
+    let model = model_id.filter(|id| !id.is_empty()).map(|id| call.runs.catalog().logged_model(id)).transpose()?;
+    let run_id = run_id.filter(|id| !id.is_empty()).or_else(|| model.as_ref()?.source_run_id.as_deref());
     let new = NewModelVersion {
         name: input.required("name")?,
         source: input.required("source")?,
-        run_id: input.text("run_id")?,
+        run_id,
         run_link: input.text("run_link")?,
-        model_id: input.text("model_id")?,
+        model_id,
         description: input.text("description")?,
         tags: &tags,
     };
