@@ -132,8 +132,8 @@ pub(super) struct Exponential {
 }
 
 impl Exponential {
-    /// Buckets of this scale, merged when it is finer than any schema. Refused when it is coarser, or when the buckets lie
-    /// outside of 32 bits.
+    /// Buckets of this scale, merged when it is finer than any schema. Refused when it is coarser, or when the buckets
+    /// lie outside of 32 bits.
     pub(super) fn new(scale: i64, positive: Buckets, negative: Buckets) -> Result<Self, String> {
         if scale < i64::from(SCHEMA_MIN) {
             return Err(format!("scale {scale} is below {SCHEMA_MIN}, the coarsest of native histograms"));

@@ -45,14 +45,16 @@ pub struct Decoded<'a> {
     pub changes: DeltaChanges,
 }
 
-/// Decodes an `ExportMetricsServiceRequest` into `batch`, which is empty. Append the batch with [`Decoded::labels`], and
-/// tell [`Report::appended`] what became of it.
+/// Decodes an `ExportMetricsServiceRequest` into `batch`, which is empty. Append the batch with [`Decoded::labels`],
+/// and tell [`Report::appended`] what became of it.
 ///
-/// Labels are not read here but for delta points: those that are no valid set are refused when the engine asks for them.
+/// Labels are not read here but for delta points: those that are no valid set are refused when the engine asks for
+/// them.
 ///
 /// # Errors
 /// The first byte that is no part of such a request, or the bound
-/// [`DECODED_BYTES_MAX`](crate::remote_write::DECODED_BYTES_MAX). The batch is cleared then, and `deltas` are as before.
+/// [`DECODED_BYTES_MAX`](crate::remote_write::DECODED_BYTES_MAX). The batch is cleared then, and `deltas` are as
+/// before.
 pub fn decode<'a>(
     body: &'a [u8],
     options: &OtlpOptions,

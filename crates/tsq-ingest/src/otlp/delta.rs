@@ -4,9 +4,9 @@
 //! gives the same total again, as a client sends it when it did not get the answer; an older point is refused. Gaps and
 //! overlaps of the points' intervals are no errors.
 //!
-//! What is held is bounded: streams go into a young generation, and when that takes half of the memory, it becomes the old
-//! one and what was in the old one is forgotten. A stream that comes back later, or after a restart, begins again at zero,
-//! which is a counter reset.
+//! What is held is bounded: streams go into a young generation, and when that takes half of the memory, it becomes the
+//! old one and what was in the old one is forgotten. A stream that comes back later, or after a restart, begins again
+//! at zero, which is a counter reset.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -169,8 +169,8 @@ impl Deltas {
         (streams.young.streams.len() + streams.old.streams.len(), streams.young.bytes + streams.old.bytes)
     }
 
-    /// Takes back what a request added whose samples were not stored, so that it can be sent again. Streams that went on
-    /// since keep it: their later samples hold what this request brought.
+    /// Takes back what a request added whose samples were not stored, so that it can be sent again. Streams that went
+    /// on since keep it: their later samples hold what this request brought.
     pub fn take_back(&self, changes: DeltaChanges) {
         let mut streams = self.lock();
         for change in changes.0.into_iter().rev() {
@@ -218,7 +218,8 @@ impl Streams {
         self.young.streams.get_mut(&key)
     }
 
-    /// Adds a point with this start and time in nanoseconds, and notes it in `changes`. An error says why it is refused.
+    /// Adds a point with this start and time in nanoseconds, and notes it in `changes`. An error says why it is
+    /// refused.
     pub(super) fn add(
         &mut self,
         key: u128,

@@ -1,5 +1,5 @@
-//! Labels of the series of a request: what resource, scope, metric and data point say, put together only for series that
-//! the engine does not know yet.
+//! Labels of the series of a request: what resource, scope, metric and data point say, put together only for series
+//! that the engine does not know yet.
 
 use std::fmt::Write as _;
 
@@ -237,8 +237,8 @@ impl LabelSource for OtlpLabels<'_> {
     }
 }
 
-/// Attributes as labels, sorted by name. Values of attributes whose names become the same are joined with `;`, in order of
-/// the attributes' own names.
+/// Attributes as labels, sorted by name. Values of attributes whose names become the same are joined with `;`, in order
+/// of the attributes' own names.
 pub(super) fn label_pairs(message: Reader<'_>, field: u32, translation: Translation) -> Result<Pairs, String> {
     let mut attributes = attributes(message, field, 0)?;
     joined(&mut attributes, translation)

@@ -17,12 +17,12 @@
 //! | attributes | labels |
 //! | unknown fields | skipped |
 //!
-//! Refused, one point at a time, while the rest is stored: points without time or value, histograms whose buckets do not
-//! fit, delta points older than the newest, labels that are no valid set. Refused as a whole: bytes that are no such
-//! request, and bodies over a bound.
+//! Refused, one point at a time, while the rest is stored: points without time or value, histograms whose buckets do
+//! not fit, delta points older than the newest, labels that are no valid set. Refused as a whole: bytes that are no
+//! such request, and bodies over a bound.
 //!
-//! Nothing here knows sockets or clocks: a body goes through [`json_to_protobuf`] if it is JSON, then through [`decode()`],
-//! which fills a batch; [`Form`] writes the answers.
+//! Nothing here knows sockets or clocks: a body goes through [`json_to_protobuf`] if it is JSON, then through
+//! [`decode()`], which fills a batch; [`Form`] writes the answers.
 //!
 //! Known series cost no allocation: a series is looked up by a hash of what names it and of the raw bytes of its
 //! attributes, and its labels are put together only when the engine does not know that hash.

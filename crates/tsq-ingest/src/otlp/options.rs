@@ -88,14 +88,15 @@ pub struct OtlpOptions {
     pub explicit_histograms: ExplicitHistograms,
     /// Resource attributes that become labels of every series. Default none: they are labels of `target_info`.
     pub promoted: Promoted,
-    /// Keep `service.name`, `service.namespace` and `service.instance.id` as labels of `target_info`, although `job` and
+    /// Keep `service.name`, `service.namespace` and `service.instance.id` as labels of `target_info`, although `job`
+    /// and
     /// `instance` say the same. Default false.
     pub keep_identifying: bool,
-    /// Give series the labels `otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and `otel_scope_NAME` for
-    /// each attribute of their scope. Default false.
+    /// Give series the labels `otel_scope_name`, `otel_scope_version`, `otel_scope_schema_url` and `otel_scope_NAME`
+    /// for each attribute of their scope. Default false.
     pub scope_labels: bool,
-    /// Time between two samples of `target_info` in a request whose samples cover a longer time, in milliseconds: half of
-    /// the lookback of queries, so that it is found beside all of them. Default 150 s.
+    /// Time between two samples of `target_info` in a request whose samples cover a longer time, in milliseconds: half
+    /// of the lookback of queries, so that it is found beside all of them. Default 150 s.
     pub target_info_interval_ms: i64,
 }
 

@@ -3,11 +3,11 @@
 //! | case | answer |
 //! |---|---|
 //! | everything is stored, repetitions included | 200, an empty `ExportMetricsServiceResponse` |
-//! | some data points can never be accepted | the others are stored; 200 with `partial_success`: how many, which and why |
+//! | some data points can never be accepted | the others are stored; 200 with `partial_success`: how many, and why |
 //! | another media type or encoding | 415 and what is accepted |
 //! | no protobuf or JSON, not compressed as announced | 400 |
 //! | larger than a request may be | 413 |
-//! | too much in flight, disk full, read-only, stopping, too slow | 503 with Retry-After: the one code that is sent again |
+//! | too much in flight, disk full, read-only, stopping, too slow | 503 with Retry-After: exporters send it again |
 //! | traces and logs | 404 |
 //!
 //! All but 200 carry a `google.rpc.Status`, in the form of the request.
