@@ -178,6 +178,9 @@ fn take_len(rest: &mut &[u8]) -> usize {
     u32::from_le_bytes(take(rest, 4).try_into().unwrap()) as usize
 }
 
+/// Encodes values and names the codec.
+type Encode = dyn Fn(&Vec<f64>) -> (&'static str, Vec<u8>);
+
 fn recorded(c: &mut Criterion) {
     let Some(recorded) = Recorded::load() else {
         println!("no recorded series: TSQ_REAL_DATA names no folder of them");
@@ -187,7 +190,7 @@ fn recorded(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("{count} recorded values"));
     group.throughput(Throughput::Elements(count as u64)).sample_size(10);
     let gorilla = |values: &Vec<f64>| ("gorilla", tsq::encode_floats("gorilla", values).unwrap());
-    let mut ways: Vec<(&str, Box<dyn Fn(&Vec<f64>) -> (&'static str, Vec<u8>)>)> = vec![("gorilla", Box::new(gorilla))];
+    let mut ways: Vec<(&str, Box<Encode>)> = vec![("gorilla", Box::new(gorilla))];
     for effort in tsq::EFFORTS {
         ways.push((effort, Box::new(move |values| tsq::encode_floats_as_a_block(values, effort))));
     }

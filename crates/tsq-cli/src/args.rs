@@ -440,6 +440,7 @@ pub(crate) struct Delete {
     "Examples:"
     "  tsq inspect"
     "  tsq inspect -d /var/lib/tsq --top 30"
+    "  tsq inspect --by job            what the series of each job take"
     "  tsq inspect --json | jq .bytes_per_sample"
     ""
     "Nothing in the directory changes, and a server may be writing to it."
@@ -450,6 +451,9 @@ pub(crate) struct Inspect {
     /// How many metrics and labels to list, those with the most series and values
     #[arg(long, value_name = "COUNT", default_value = "10")]
     pub top: usize,
+    /// Also show what series take by their value of this label; __name__ is the metric
+    #[arg(long, value_name = "LABEL")]
+    pub by: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,

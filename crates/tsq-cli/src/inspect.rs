@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
-use tsq::{BlockInspection, CodecUse, Inspection};
+use tsq::{BlockInspection, CodecUse, GroupUse, Inspection};
 
 use crate::args::Inspect;
 use crate::console::Console;
@@ -16,7 +16,11 @@ use crate::units::{format_bytes, format_count, format_moment};
 /// Shows blocks, codecs and cardinalities.
 pub(crate) fn run(args: &Inspect, console: &mut Console) -> Result<Exit> {
     let db = store::open(&args.dir.data, console)?;
-    let report = Report::new(&db.inspect()?, db.stats().head_series, args.top);
+    let mut report = Report::new(&db.inspect()?, db.stats().head_series, args.top);
+    if let Some(label) = &args.by {
+        let groups = db.inspect_by(label)?.into_iter().map(Group::new).collect();
+        report.by = Some(By { label: label.clone(), groups });
+    }
     db.close()?;
     if args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::failed(error.to_string()))?;
@@ -44,6 +48,26 @@ struct Report {
     codecs: BTreeMap<String, Codec>,
     metrics: Vec<Count>,
     labels: Vec<Count>,
+    /// What series take by the value of a label, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<By>,
+}
+
+#[derive(Debug, Serialize)]
+struct By {
+    label: String,
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    value: String,
+    chunks: u64,
+    samples: u64,
+    /// Bytes of these series, without label sets and postings.
+    bytes: u64,
+    parts: BTreeMap<&'static str, u64>,
+    codecs: BTreeMap<String, Codec>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +128,7 @@ impl Report {
             codecs,
             metrics: first(&found.metrics),
             labels: first(&found.labels),
+            by: None,
         }
     }
 
@@ -136,6 +161,12 @@ impl Report {
         };
         self.add_table(&mut text, &["codec", "columns", "rows", "bytes", "B/row"], 4, self.codecs.iter().map(codec));
         let count = |count: &Count| vec![count.name.clone(), format_count(count.count)];
+        if let Some(by) = &self.by {
+            let columns =
+                [by.label.as_str(), "chunks", "samples", "bytes", "B/sample", "values", "times", "steps", "index"];
+            let header = [&columns[..], &["codecs of values"]].concat();
+            self.add_table(&mut text, &header, 8, by.groups.iter().map(Group::cells));
+        }
         self.add_table(&mut text, &["metric", "series"], 1, self.metrics.iter().map(count));
         self.add_table(&mut text, &["label", "values"], 1, self.labels.iter().map(count));
         text
@@ -180,6 +211,39 @@ impl Block {
         [start, counts.to_vec(), vec![per_sample]].concat()
     }
 }
+
+impl Group {
+    fn new(group: GroupUse) -> Self {
+        let mut codecs = BTreeMap::<String, Codec>::new();
+        for (name, usage) in &group.codecs {
+            codecs.entry(name.clone()).or_default().add(usage);
+        }
+        let bytes = group.parts.iter().map(|(_, bytes)| bytes).sum();
+        let (chunks, samples, parts) = (group.chunks, group.samples, group.parts.into());
+        Self { value: group.value, chunks, samples, bytes, parts, codecs }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let per_sample = |bytes: u64| ratio(bytes, self.samples).map_or(String::new(), |ratio| format!("{ratio:.3}"));
+        let counts = [self.chunks, self.samples, self.bytes].map(format_count);
+        let part = |name: &str| per_sample(self.parts.get(name).copied().unwrap_or(0));
+        let parts = ["values", "times", "steps", "chunk index"].map(part);
+        let start = vec![if self.value.is_empty() { "(none)".to_owned() } else { self.value.clone() }];
+        [start, counts.to_vec(), vec![per_sample(self.bytes)], parts.to_vec(), vec![self.most_used()]].concat()
+    }
+
+    /// The codecs of most samples and their share of them.
+    fn most_used(&self) -> String {
+        let mut codecs: Vec<_> = self.codecs.iter().collect();
+        codecs.sort_by_key(|(_, usage)| std::cmp::Reverse(usage.rows));
+        let share = |usage: &Codec| format!("{:.0} %", 100.0 * usage.rows as f64 / self.samples.max(1) as f64);
+        let named = codecs.iter().take(CODECS_SHOWN).map(|(name, usage)| format!("{name} {}", share(usage)));
+        named.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// How many codecs of a group are named in text.
+const CODECS_SHOWN: usize = 3;
 
 impl Codec {
     fn add(&mut self, usage: &CodecUse) {

@@ -504,6 +504,28 @@ fn inspect_says_what_bytes_are_spent_on() {
     assert_eq!(parts, bytes, "the sections are the whole file");
     assert_eq!(report["bytes_per_sample"].as_f64().unwrap(), bytes as f64 / 9.0);
     assert_eq!(report["metrics"][0]["name"], "loss");
+    assert_eq!(report.get("by"), None);
+}
+
+#[test]
+fn inspect_adds_up_what_series_take_by_a_label() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("in.csv"), SAMPLES).unwrap();
+    run_ok(&["import", "-d", &path("d"), &path("in.csv")]);
+    let text = run_ok(&["inspect", "-d", &path("d"), "--by", "run"]);
+    let table = text.lines().skip_while(|line| !line.starts_with("run ")).take_while(|line| !line.is_empty());
+    assert!(table.clone().any(|line| line.starts_with("a ")), "{text}");
+    assert!(table.clone().any(|line| line.starts_with("b ")), "{text}");
+    let text = run_ok(&["inspect", "-d", &path("d"), "--by", "run", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let groups = report["by"]["groups"].as_array().unwrap();
+    let sum = |of: &dyn Fn(&serde_json::Value) -> u64| groups.iter().map(of).sum::<u64>();
+    assert_eq!(sum(&|group| group["samples"].as_u64().unwrap()), 9);
+    for part in ["values", "times", "steps", "chunk index"] {
+        let bytes = sum(&|group| group["parts"][part].as_u64().unwrap());
+        assert_eq!(bytes, report["parts"][part].as_u64().unwrap(), "{part} of all groups are those of the file");
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ mod disk;
 mod error;
 mod families;
 mod flush;
+#[doc(hidden)]
+pub mod fuzz_support;
 mod head;
 mod histogram;
 mod import;
@@ -65,4 +67,4 @@ pub use sample::{Kind, NORMAL_NAN_BITS, STALE_NAN_BITS, Samples, TimeRange, is_s
 pub use series::{ReadCost, Series};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
-pub use verify::{BlockInspection, CodecUse, Inspection, Verification};
+pub use verify::{BlockInspection, CodecUse, GroupUse, Inspection, Verification};

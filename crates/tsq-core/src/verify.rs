@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::block::{BlockMeta, BlockReader, Reads};
+use crate::block::{BlockMeta, BlockReader, CodecStats, GroupStats, Reads};
 use crate::db::{Db, DbBuilder};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -52,6 +52,22 @@ pub struct CodecUse {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// What the series with one value of a label take in blocks.
+#[derive(Clone, Debug, Default)]
+pub struct GroupUse {
+    /// The value; empty for series without the label.
+    pub value: String,
+    /// Their chunks.
+    pub chunks: u64,
+    /// Samples of those.
+    pub samples: u64,
+    /// Bytes by part: values, times, steps, start times, chunk index. What series of several groups share counts for
+    /// the first of these series in label order. Label sets, postings and checksums belong to no group.
+    pub parts: [(&'static str, u64); 5],
+    /// Chunks, samples and bytes by codec of the values.
+    pub codecs: BTreeMap<String, CodecUse>,
 }
 
 /// What a database consists of.
@@ -191,12 +207,7 @@ impl Db {
         let state = self.store().state.read().clone();
         for block in state.blocks.iter() {
             let stats = block.stats()?;
-            let of = |stats: &crate::block::CodecStats| CodecUse {
-                columns: stats.columns,
-                rows: stats.rows,
-                bytes: stats.bytes,
-            };
-            let codecs = stats.codecs.iter().map(|(name, stats)| (name.clone(), of(stats))).collect();
+            let codecs = codec_uses(stats.codecs);
             let meta = block.meta().clone();
             let counts = |deleted: &Arc<BlockTombstones>| (deleted.series_count(), deleted.samples());
             let (deleted_series, deleted_samples) = state.tombstones.of(meta.id).map_or((0, 0), counts);
@@ -206,6 +217,33 @@ impl Db {
         inspection.blocks.sort_by_key(|block| block.meta.id);
         self.count_labels(&mut inspection)?;
         Ok(inspection)
+    }
+
+    /// What series take in blocks by their value of a label, in the order of values. Reads the index of all blocks, no
+    /// samples.
+    ///
+    /// # Errors
+    /// `Corrupt` when a page of an index is damaged.
+    pub fn inspect_by(&self, label: &str) -> Result<Vec<GroupUse>> {
+        let mut groups = BTreeMap::new();
+        let state = self.store().state.read().clone();
+        for block in state.blocks.iter() {
+            block.groups(label, &mut groups)?;
+        }
+        let group = |(value, stats): (String, GroupStats)| GroupUse {
+            value,
+            chunks: stats.chunks,
+            samples: stats.samples,
+            parts: [
+                ("values", stats.values),
+                ("times", stats.times),
+                ("steps", stats.steps),
+                ("start times", stats.starts),
+                ("chunk index", stats.entries),
+            ],
+            codecs: codec_uses(stats.stats.codecs),
+        };
+        Ok(groups.into_iter().map(group).collect())
     }
 
     fn count_labels(&self, inspection: &mut Inspection) -> Result<()> {
@@ -236,6 +274,11 @@ impl Db {
         inspection.labels = most_first(labels);
         Ok(())
     }
+}
+
+fn codec_uses(codecs: BTreeMap<String, CodecStats>) -> BTreeMap<String, CodecUse> {
+    let of = |stats: CodecStats| CodecUse { columns: stats.columns, rows: stats.rows, bytes: stats.bytes };
+    codecs.into_iter().map(|(name, stats)| (name, of(stats))).collect()
 }
 
 fn most_first(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {

@@ -14,9 +14,11 @@ mod cache;
 mod chunks;
 mod family;
 mod format;
+mod groups;
 mod pages;
 mod reader;
 mod reads;
+mod seal;
 mod series;
 mod stats;
 #[cfg(test)]
@@ -30,9 +32,11 @@ pub use format::{BlockId, BlockMeta};
 
 pub(crate) use chunks::ChunkMeta;
 pub(crate) use format::{BlockSpec, Section};
+pub(crate) use groups::GroupStats;
 pub(crate) use pages::{PageReader, PageWriter, Slice};
 pub(crate) use reader::BlockReader;
 pub(crate) use reads::Reads;
+pub(crate) use seal::seal;
 pub(crate) use series::SeriesReader;
 pub(crate) use stats::CodecStats;
 pub(crate) use writer::{BlockWriter, WrittenChunk};

@@ -41,6 +41,11 @@ impl Seed {
     }
 }
 
+/// CRC of a page.
+pub(super) fn page_crc(db_id: u128, id: BlockId, page: u64, bytes: &[u8]) -> u32 {
+    Seed::new(db_id, id).crc(page, bytes)
+}
+
 /// Appends to a file and computes the CRC of each page as it fills.
 #[derive(Debug)]
 pub(crate) struct PageWriter {

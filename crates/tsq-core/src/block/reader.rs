@@ -51,7 +51,7 @@ impl BlockReader {
     }
 
     /// Opens a block from its file; errors name `path`.
-    pub(super) fn from_file(
+    pub(crate) fn from_file(
         file: Box<dyn DiskRead>,
         path: &Path,
         db_id: u128,

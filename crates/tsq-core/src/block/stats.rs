@@ -30,7 +30,7 @@ pub(crate) struct BlockStats {
 }
 
 impl BlockStats {
-    fn count(&mut self, id: u8, rows: u64, bytes: u64) {
+    pub(super) fn count(&mut self, id: u8, rows: u64, bytes: u64) {
         let name = codec::name(id).map_or_else(|| format!("unknown {id}"), str::to_owned);
         let stats = self.codecs.entry(name).or_default();
         stats.columns += 1;

@@ -13,8 +13,9 @@
 
 use std::ops::Range;
 
-use super::floats::{Effort, Sample};
+use super::floats::{Effort, SAMPLE_MAX, Sample};
 use super::patched;
+use super::processor::per_processor;
 use super::varint::{Cursor, zigzag};
 use super::{CHUNK_SAMPLES_MAX, Codec, Column, ColumnMut, ColumnType, cut_short};
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ const SCALES: [f64; DIGITS_MAX as usize + 1] =
 
 /// Adding it rounds a float below 2^51 to an integer, half to even, and leaves that in the low bits.
 const ROUNDING: f64 = 6_755_399_441_055_744.0;
+
+const ROUNDING_BITS: i64 = ROUNDING.to_bits().cast_signed();
 
 /// Numbers stay below it.
 const NUMBER_MAX: f64 = (1_u64 << 62) as f64;
@@ -77,7 +80,7 @@ impl<const SINGLE: bool> Codec for Decimal<SINGLE> {
 fn number(value: f64, scale: f64, before: i64) -> i64 {
     let scaled = value * scale;
     if scaled.abs() < ROUNDING / 3.0 {
-        (scaled + ROUNDING).to_bits().cast_signed().wrapping_sub(ROUNDING.to_bits().cast_signed())
+        (scaled + ROUNDING).to_bits().cast_signed().wrapping_sub(ROUNDING_BITS)
     } else if scaled.abs() < NUMBER_MAX {
         scaled as i64
     } else {
@@ -88,8 +91,52 @@ fn number(value: f64, scale: f64, before: i64) -> i64 {
 /// What a number stands for.
 #[inline(always)]
 fn near<const SINGLE: bool>(number: i64, scale: f64) -> f64 {
-    let near = number as f64 / scale;
-    if SINGLE { f64::from(near as f32) } else { near }
+    single_if::<SINGLE>(number as f64 / scale)
+}
+
+#[inline(always)]
+fn single_if<const SINGLE: bool>(value: f64) -> f64 {
+    if SINGLE { f64::from(value as f32) } else { value }
+}
+
+per_processor! {
+    /// What numbers stand for.
+    fn values_near<const SINGLE: bool>(numbers: &[i64], scale: f64, out: &mut [f64]) = values_near_any;
+    /// Moves values by residuals.
+    fn add_residuals(residuals: &[i64], values: &mut [f64]) = add_residuals_any;
+}
+
+/// Numbers below 2^51 become floats by an addition. Of two quotients of equal worth, the correctly rounded one comes
+/// from a division, or from the product with the rounded reciprocal, corrected once by the exact remainder (Markstein,
+/// 1990), which is several times as fast where that takes one instruction.
+#[inline(always)]
+fn values_near_any<const WIDE: bool, const SINGLE: bool>(numbers: &[i64], scale: f64, out: &mut [f64]) {
+    let small = |number: i64| f64::from_bits(number.wrapping_add(ROUNDING_BITS).cast_unsigned()) - ROUNDING;
+    let pairs = numbers.iter().zip(out);
+    // Bits 52 and above of all numbers, moved by 2^51 so that they are zero for small ones of either sign.
+    if numbers.iter().fold(0, |all, number| all | number.wrapping_add(1 << 51).cast_unsigned()) >> 52 != 0 {
+        pairs.for_each(|(number, value)| *value = near::<SINGLE>(*number, scale));
+    } else if scale == 1.0 {
+        pairs.for_each(|(number, value)| *value = single_if::<SINGLE>(small(*number)));
+    } else if WIDE {
+        let reciprocal = 1.0 / scale;
+        pairs.for_each(|(number, value)| {
+            let number = small(*number);
+            let quotient = number * reciprocal;
+            let remainder = quotient.mul_add(-scale, number);
+            *value = single_if::<SINGLE>(remainder.mul_add(reciprocal, quotient));
+        });
+    } else {
+        pairs.for_each(|(number, value)| *value = single_if::<SINGLE>(small(*number) / scale));
+    }
+}
+
+#[inline(always)]
+fn add_residuals_any<const WIDE: bool>(residuals: &[i64], values: &mut [f64]) {
+    for (residual, value) in residuals.iter().zip(values) {
+        let bits = place(value.to_bits()).wrapping_add(*residual).cast_unsigned();
+        *value = f64::from_bits(place(bits).cast_unsigned());
+    }
 }
 
 /// The place of a float among all floats; its own inverse on bits.
@@ -118,47 +165,50 @@ impl Digits {
 }
 
 /// The number of digits that makes sampled runs of values smallest.
-pub(super) fn choose_digits<const SINGLE: bool>(sample: &Sample<'_>) -> Digits {
+pub(super) fn choose_digits<const SINGLE: bool>(sample: &Sample) -> Digits {
     let mut best = Digits::NONE;
     for digits in 0..=DIGITS_MAX {
-        let (bits, is_exact) = cost::<SINGLE>(sample, SCALES[usize::from(digits)]);
+        let (bits, is_exact) = cost::<SINGLE>(sample.values(), sample.run_len(), SCALES[usize::from(digits)]);
         if bits < best.bits {
             best = Digits { digits, bits };
         }
-        if is_exact {
+        if is_exact || bits > best.bits + HOPELESS_BITS {
             break;
         }
     }
     best
 }
 
-/// Bits of a value, about, and whether there are no residuals.
-fn cost<const SINGLE: bool>(sample: &Sample<'_>, scale: f64) -> (f64, bool) {
-    let (mut bits, mut is_exact) = (0.0, true);
-    for run in sample.runs() {
-        let mut before = 0;
-        let (mut least, mut most) = (i64::MAX, i64::MIN);
-        let (mut differences, mut residuals) = (0, 0);
-        for (index, &value) in run.iter().enumerate() {
-            let number = number(value, scale, before);
-            if index > 0 {
-                differences += width(number.wrapping_sub(before));
-            }
-            before = number;
-            (least, most) = (least.min(number), most.max(number));
-            let residual = residual::<SINGLE>(value, number, scale);
-            is_exact &= residual == 0;
-            residuals += width(residual);
-        }
+/// When a number of digits takes so many bits more than fewer digits, even more digits are not tried.
+const HOPELESS_BITS: f64 = 12.0;
+
+per_processor! {
+    /// Bits of a value, about, and whether there are no residuals, for runs of `run_len` values.
+    fn cost<const SINGLE: bool>(values: &[f64], run_len: usize, scale: f64) -> (f64, bool) = cost_any;
+}
+
+#[inline(always)]
+fn cost_any<const WIDE: bool, const SINGLE: bool>(values: &[f64], run_len: usize, scale: f64) -> (f64, bool) {
+    let (mut numbers, mut residuals) = ([0; SAMPLE_MAX], [0; SAMPLE_MAX]);
+    let numbers = &mut numbers[..values.len()];
+    let residuals = &mut residuals[..values.len()];
+    let is_exact = take_apart_any::<WIDE, SINGLE>(values, scale, numbers, residuals);
+    let mut bits = 0.0;
+    for run in numbers.chunks(run_len) {
+        let (least, most) = run.iter().fold((i64::MAX, i64::MIN), |(a, b), n| (a.min(*n), b.max(*n)));
+        let differences: u32 = run.windows(2).map(|pair| width(pair[1].wrapping_sub(pair[0]))).sum();
         let rows = run.len() as f64;
         let range = f64::from(64 - most.wrapping_sub(least).cast_unsigned().leading_zeros());
-        let by_difference = f64::from(differences) / (rows - 1.0).max(1.0);
-        bits += (range.min(by_difference) + f64::from(residuals) / rows) * rows;
+        bits += range.min(f64::from(differences) / (rows - 1.0).max(1.0)) * rows;
     }
-    (bits / sample.rows() as f64, is_exact)
+    if !is_exact {
+        bits += f64::from(residuals.iter().map(|residual| width(*residual)).sum::<u32>());
+    }
+    (bits / values.len() as f64, is_exact)
 }
 
 /// Bits of a signed number.
+#[inline(always)]
 pub(super) fn width(number: i64) -> u32 {
     64 - zigzag(number).leading_zeros()
 }
@@ -183,22 +233,45 @@ pub(super) fn values_of(numbers: &[i64], digits: u8) -> Option<impl Iterator<Ite
 
 /// Appends the encoding with so many digits.
 pub(super) fn encode<const SINGLE: bool>(values: &[f64], digits: u8, effort: Effort, out: &mut Vec<u8>) {
-    let scale = SCALES[usize::from(digits)];
-    let mut before = 0;
-    let numbers: Vec<_> = values
-        .iter()
-        .map(|value| {
-            before = number(*value, scale, before);
-            before
-        })
-        .collect();
-    let residuals: Vec<_> = values.iter().zip(&numbers).map(|(v, n)| residual::<SINGLE>(*v, *n, scale)).collect();
-    let has_residuals = residuals.iter().any(|residual| *residual != 0);
-    out.push(digits | if has_residuals { RESIDUALS } else { 0 });
+    let (mut numbers, mut residuals) = (vec![0; values.len()], vec![0; values.len()]);
+    let is_exact = take_apart::<SINGLE>(values, SCALES[usize::from(digits)], &mut numbers, &mut residuals);
+    out.push(digits | if is_exact { 0 } else { RESIDUALS });
     patched::encode(&numbers, effort, out);
-    if has_residuals {
+    if !is_exact {
         patched::encode(&residuals, effort, out);
     }
+}
+
+per_processor! {
+    /// Numbers and residuals of values, and whether there are no residuals.
+    fn take_apart<const SINGLE: bool>(
+        values: &[f64], scale: f64, numbers: &mut [i64], residuals: &mut [i64],
+    ) -> bool = take_apart_any;
+}
+
+#[inline(always)]
+fn take_apart_any<const WIDE: bool, const SINGLE: bool>(
+    values: &[f64],
+    scale: f64,
+    numbers: &mut [i64],
+    residuals: &mut [i64],
+) -> bool {
+    if values.iter().fold(true, |small, value| small & ((value * scale).abs() < ROUNDING / 3.0)) {
+        for ((number, residual), value) in numbers.iter_mut().zip(residuals.iter_mut()).zip(values) {
+            let rounded = value * scale + ROUNDING;
+            *number = rounded.to_bits().cast_signed().wrapping_sub(ROUNDING_BITS);
+            let near = single_if::<SINGLE>((rounded - ROUNDING) / scale);
+            *residual = place(value.to_bits()).wrapping_sub(place(near.to_bits()));
+        }
+    } else {
+        let mut before = 0;
+        for ((slot, residual_of), value) in numbers.iter_mut().zip(residuals.iter_mut()).zip(values) {
+            before = number(*value, scale, before);
+            *slot = before;
+            *residual_of = residual::<SINGLE>(*value, before, scale);
+        }
+    }
+    residuals.iter().fold(0, |all, residual| all | residual) == 0
 }
 
 fn decode<const SINGLE: bool>(data: &[u8], rows: usize, wanted: &Range<usize>, out: &mut Vec<f64>) -> Result<()> {
@@ -210,23 +283,17 @@ fn decode<const SINGLE: bool>(data: &[u8], rows: usize, wanted: &Range<usize>, o
     };
     let (start, has_residuals) = (out.len(), head & RESIDUALS != 0);
     out.reserve(wanted.len());
-    if scale == 1.0 && !SINGLE {
-        patched::decode_wanted(&mut cursor, rows, wanted, has_residuals, |block| {
-            out.extend(block.iter().map(|number| *number as f64));
-        })?;
-    } else {
-        patched::decode_wanted(&mut cursor, rows, wanted, has_residuals, |block| {
-            out.extend(block.iter().map(|number| near::<SINGLE>(*number, scale)));
-        })?;
-    }
+    patched::decode_wanted(&mut cursor, rows, wanted, has_residuals, |block| {
+        let at = out.len();
+        out.resize(at + block.len(), 0.0);
+        values_near::<SINGLE>(block, scale, &mut out[at..]);
+    })?;
     if has_residuals {
-        let mut values = out[start..].iter_mut();
+        let mut values = &mut out[start..];
         patched::decode_wanted(&mut cursor, rows, wanted, false, |block| {
-            // The block first: what ends first is asked first, so that no value is skipped.
-            for (residual, value) in block.iter().zip(values.by_ref()) {
-                let bits = place(value.to_bits()).wrapping_add(*residual).cast_unsigned();
-                *value = f64::from_bits(place(bits).cast_unsigned());
-            }
+            let (these, others) = std::mem::take(&mut values).split_at_mut(block.len());
+            add_residuals(block, these);
+            values = others;
         })?;
     }
     Ok(())

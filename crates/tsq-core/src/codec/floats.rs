@@ -28,7 +28,7 @@ impl Effort {
     fn tolerance(self) -> f64 {
         match self {
             Self::Fast => 1.0,
-            Self::Thorough | Self::Small => 1.15,
+            Self::Thorough | Self::Small => 1.1,
         }
     }
 
@@ -41,37 +41,54 @@ impl Effort {
 const RUNS: usize = 3;
 const RUN_VALUES: usize = 16;
 
+/// Most values of a sample.
+pub(super) const SAMPLE_MAX: usize = RUNS * RUN_VALUES;
+
 /// Evenly spread runs of consecutive values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample<'a> {
-    values: &'a [f64],
+pub(super) struct Sample {
+    values: [f64; SAMPLE_MAX],
+    rows: usize,
 }
 
-impl<'a> Sample<'a> {
-    pub(super) fn of(values: &'a [f64]) -> Self {
-        Self { values }
+impl Sample {
+    pub(super) fn of(values: &[f64]) -> Self {
+        let mut sample = Self { values: [0.0; SAMPLE_MAX], rows: values.len().min(SAMPLE_MAX) };
+        if values.len() <= SAMPLE_MAX {
+            sample.values[..values.len()].copy_from_slice(values);
+            return sample;
+        }
+        for (run, slots) in sample.values.as_chunks_mut::<RUN_VALUES>().0.iter_mut().enumerate() {
+            let start = run * (values.len() - RUN_VALUES) / (RUNS - 1);
+            slots.copy_from_slice(&values[start..start + RUN_VALUES]);
+        }
+        sample
     }
 
-    /// The runs; short columns are one run.
-    pub(super) fn runs(&self) -> impl Iterator<Item = &'a [f64]> + Clone + use<'a> {
-        let values = self.values;
-        let is_short = values.len() <= RUNS * RUN_VALUES;
-        let (runs, len) = if is_short { (1, values.len()) } else { (RUNS, RUN_VALUES) };
-        (0..runs).map(move |run| {
-            let start = if is_short { 0 } else { run * (values.len() - len) / (RUNS - 1) };
-            &values[start..start + len]
-        })
+    /// All values, run by run.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values[..self.rows]
+    }
+
+    /// Values of a run; short columns are one run.
+    pub(super) fn run_len(&self) -> usize {
+        if self.rows < SAMPLE_MAX { self.rows.max(1) } else { RUN_VALUES }
+    }
+
+    /// The runs.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &[f64]> + Clone {
+        self.values().chunks(self.run_len())
     }
 
     /// Whether most values are single-precision floats.
     fn is_single(&self) -> bool {
         let single = |value: &&f64| f64::from(**value as f32) == **value;
-        2 * self.runs().flatten().filter(single).count() > self.rows()
+        2 * self.values().iter().filter(single).count() > self.rows()
     }
 
     /// Values of all runs.
     pub(super) fn rows(&self) -> usize {
-        self.values.len().min(RUNS * RUN_VALUES)
+        self.rows
     }
 }
 
@@ -81,13 +98,13 @@ pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> u8 {
     if counts.changes == 0 {
         return Repeats::Constant.encode_floats(values, effort, out);
     }
-    let plain = Plain::of(values);
+    let plain = Plain::of(values).decided(values, effort);
     let (least, candidates) = counts.candidates(values.len(), plain.bits(), effort.tolerance());
     let mut best = Smallest::new(out);
     let mut repeats = None;
     for candidate in candidates {
-        let codec = best.offer(|out| candidate.encode_floats(values, effort.without_pco(), out));
-        repeats = if codec { Some(candidate) } else { repeats };
+        let is_taken = best.offer(|out| candidate.encode_floats(values, effort.without_pco(), out));
+        repeats = if is_taken { Some(candidate) } else { repeats };
     }
     if plain.bits() <= least * effort.tolerance() && best.offer(|out| plain.encode(values, effort.without_pco(), out)) {
         repeats = None;
@@ -141,6 +158,9 @@ impl<'a> Smallest<'a> {
             self.offer(|out| repeats.encode_floats(values, Effort::Small, out));
         } else if values.len() >= pcodec::ROWS_MIN && self.bits() > PCO_FROM_BITS * values.len() {
             let digits = (self.codec == Decimal::<false>.id()).then_some(plain.decimal.digits);
+            if pcodec::predicted_bits(values, digits) * values.len() as f64 > PCO_PREDICTED * self.bits() as f64 {
+                return;
+            }
             self.offer_at(PCO_SHARE, |out| {
                 pcodec::encode(values, digits, out);
                 Pco.id()
@@ -155,6 +175,10 @@ impl<'a> Smallest<'a> {
 /// Most distinct values that are counted; with more of them no dictionary pays.
 const DISTINCT_MAX: usize = 640;
 
+/// With more distinct ones than this among the first so many values no dictionary is to be expected.
+const EARLY_ROWS: usize = 256;
+const EARLY_DISTINCT_MAX: usize = 224;
+
 /// Slots of the table of distinct values, a power of two.
 const SLOTS: usize = 2048;
 
@@ -165,14 +189,15 @@ struct Counts {
     changes: usize,
     /// Distinct values, if there are not too many.
     distinct: Option<usize>,
-    /// How often the most frequent of the counted values comes.
+    /// Bits of the most frequent of the counted values, and how often it comes.
+    mode: u64,
     most: usize,
 }
 
 impl Counts {
     fn of(values: &[f64]) -> Self {
         let changes = values.windows(2).filter(|pair| pair[0].to_bits() != pair[1].to_bits()).count();
-        let mut counts = Self { changes, distinct: Some(0), most: 0 };
+        let mut counts = Self { changes, distinct: Some(0), mode: 0, most: 0 };
         if changes > 0 {
             counts.count_distinct(values);
         }
@@ -184,7 +209,7 @@ impl Counts {
         let slots = &mut table[..(2 * values.len()).next_power_of_two().min(SLOTS)];
         let (shift, mask) = (64 - slots.len().ilog2(), slots.len() - 1);
         let mut distinct = 0;
-        for value in values {
+        for (index, value) in values.iter().enumerate() {
             let bits = value.to_bits();
             let mut slot = (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize;
             while slots[slot & mask].1 > 0 && slots[slot & mask].0 != bits {
@@ -192,9 +217,12 @@ impl Counts {
             }
             let (known, count) = &mut slots[slot & mask];
             (*known, *count) = (bits, *count + 1);
-            self.most = self.most.max(usize::from(*count));
+            if usize::from(*count) > self.most {
+                (self.mode, self.most) = (bits, usize::from(*count));
+            }
             distinct += usize::from(*count == 1);
-            if distinct > DISTINCT_MAX {
+            let too_many = if index < EARLY_ROWS { EARLY_DISTINCT_MAX } else { DISTINCT_MAX };
+            if distinct > too_many {
                 self.distinct = None;
                 return;
             }
@@ -228,7 +256,14 @@ pub(super) fn encode_plain(values: &[f64], effort: Effort, out: &mut Vec<u8>) ->
     if values.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
         return Repeats::Constant.encode_floats(values, effort, out);
     }
-    Plain::of(values).encode(values, effort, out)
+    Plain::of(values).decided(values, effort).encode(values, effort, out)
+}
+
+/// A frequent value, mostly the most frequent one.
+pub(super) fn frequent(values: &[f64]) -> f64 {
+    let mut counts = Counts { changes: 0, distinct: None, mode: 0, most: 0 };
+    counts.count_distinct(values);
+    f64::from_bits(counts.mode)
 }
 
 /// What the codecs that know no repeats should take, in bits of a value.
@@ -252,28 +287,62 @@ impl Plain {
         self.decimal.bits.min(self.single.bits).min(self.ordered)
     }
 
-    /// Appends the smallest of those that may be so, and says which codec it took.
-    fn encode(&self, values: &[f64], effort: Effort, out: &mut Vec<u8>) -> u8 {
+    /// Only what is smallest: as estimated, or where that is not clear, as some values encoded.
+    fn decided(mut self, values: &[f64], effort: Effort) -> Self {
         let most = self.bits() * effort.tolerance();
-        let mut best = Smallest::new(out);
-        if self.decimal.bits <= most {
-            best.offer(|out| {
+        let near = [self.decimal.bits, self.single.bits, self.ordered].map(|bits| bits <= most);
+        let mut found = [self.decimal.bits, self.single.bits, self.ordered];
+        if near.iter().filter(|near| **near).count() > 1 {
+            for (at, bits) in found.iter_mut().enumerate() {
+                *bits = if near[at] { self.trial_bits(at, values) } else { f64::INFINITY };
+            }
+        }
+        let least = found.iter().copied().fold(f64::INFINITY, f64::min);
+        let chosen = found.iter().position(|bits| *bits == least).unwrap_or(0);
+        let kept = |at: usize| if at == chosen { least } else { f64::INFINITY };
+        (self.decimal.bits, self.single.bits, self.ordered) = (kept(0), kept(1), kept(2));
+        self
+    }
+
+    /// Bits of a value that one of the codecs takes for some of them.
+    fn trial_bits(&self, at: usize, values: &[f64]) -> f64 {
+        let is_short = values.len() <= 2 * TRIAL_ROWS;
+        let windows = match is_short {
+            true => [values, &[]],
+            false => [1, 3].map(|quarters| &values[(values.len() - TRIAL_ROWS) * quarters / 4..][..TRIAL_ROWS]),
+        };
+        let (mut out, mut rows) = (Vec::with_capacity(8 * TRIAL_ROWS), 0);
+        for window in windows.iter().filter(|window| !window.is_empty()) {
+            self.encode_as(at, window, Effort::Fast, &mut out);
+            rows += window.len();
+        }
+        8.0 * out.len() as f64 / rows as f64
+    }
+
+    /// Appends the encoding by a codec: decimal, decimal32, ordered. Says which one that is.
+    fn encode_as(&self, at: usize, values: &[f64], effort: Effort, out: &mut Vec<u8>) -> u8 {
+        match at {
+            0 => {
                 decimal::encode::<false>(values, self.decimal.digits, effort, out);
                 Decimal::<false>.id()
-            });
-        }
-        if self.single.bits <= most {
-            best.offer(|out| {
+            }
+            1 => {
                 decimal::encode::<true>(values, self.single.digits, effort, out);
                 Decimal::<true>.id()
-            });
-        }
-        if self.ordered <= most {
-            best.offer(|out| {
+            }
+            _ => {
                 ordered::encode(values, effort, out);
                 Ordered.id()
-            });
+            }
         }
+    }
+
+    /// Appends what was decided on, or what is smaller at this effort, and says which codec it took.
+    fn encode(&self, values: &[f64], effort: Effort, out: &mut Vec<u8>) -> u8 {
+        let all = [self.decimal.bits, self.single.bits, self.ordered];
+        let chosen = all.iter().position(|bits| *bits < f64::INFINITY).unwrap_or(0);
+        let mut best = Smallest::new(out);
+        best.offer(|out| self.encode_as(chosen, values, effort, out));
         if effort != Effort::Fast && best.bits() > GORILLA_FROM_BITS * values.len() {
             best.offer(|out| {
                 Gorilla.encode(Column::Floats(values), out);
@@ -286,6 +355,9 @@ impl Plain {
         best.codec
     }
 }
+
+/// Values of each of two windows that codecs are tried on; columns up to twice as long are tried whole.
+const TRIAL_ROWS: usize = 128;
 
 /// Values that take fewer bits as plain decimals are not tried as single-precision ones.
 const SINGLE_FROM_BITS: f64 = 12.0;
@@ -300,6 +372,10 @@ const PCO_FROM_BITS: usize = 1;
 /// Decoding pco takes two to three times as long as the other codecs: it has to be worth that.
 #[cfg(feature = "pco")]
 const PCO_SHARE: f64 = 0.88;
+
+/// The prediction is rough: with a greater share of what other codecs take, pco is not tried.
+#[cfg(feature = "pco")]
+const PCO_PREDICTED: f64 = 0.97;
 
 /// Decodes what [`encode_plain`] wrote.
 pub(super) fn decode_plain(id: u8, data: &[u8], rows: usize, out: &mut Vec<f64>) -> Result<()> {

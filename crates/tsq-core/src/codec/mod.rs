@@ -17,6 +17,9 @@ mod ordered;
 mod packed;
 mod patched;
 mod pcodec;
+mod processor;
+#[cfg(test)]
+mod reference;
 mod repeats;
 pub(crate) mod varint;
 
@@ -220,10 +223,14 @@ mod tests {
         assert_eq!(by_id(250).unwrap_err().kind(), ErrorKind::UnsupportedFormat);
     }
 
-    fn encoded(codec: &dyn Codec, column: Column<'_>) -> Vec<u8> {
+    pub(super) fn encoded(codec: &dyn Codec, column: Column<'_>) -> Vec<u8> {
         let mut data = Vec::new();
         codec.encode(column, &mut data);
         data
+    }
+
+    pub(super) fn bits_of(values: &[f64]) -> Vec<u64> {
+        values.iter().map(|value| value.to_bits()).collect()
     }
 
     /// Decodes whatever the bytes hold; only a panic, or output after an error, is wrong.
@@ -272,11 +279,10 @@ mod tests {
             let data = encoded(*codec, Column::Floats(want));
             let mut got = vec![];
             codec.decode(&data, want.len(), ColumnMut::Floats(&mut got)).unwrap();
-            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&got), bits(want), "codec {}", codec.name());
+            assert_eq!(bits_of(&got), bits_of(want), "codec {}", codec.name());
             let wanted = some_rows(want.len(), seed);
             codec.decode_rows(&data, want.len(), wanted.clone(), ColumnMut::Floats(&mut got)).unwrap();
-            assert_eq!(bits(&got[want.len()..]), bits(&want[wanted]), "codec {}", codec.name());
+            assert_eq!(bits_of(&got[want.len()..]), bits_of(&want[wanted]), "codec {}", codec.name());
             damage(*codec, &data, want.len(), seed);
         }
     }

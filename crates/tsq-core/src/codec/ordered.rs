@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::decimal::width;
 use super::floats::{Effort, Sample};
 use super::patched;
+use super::processor::per_processor;
 use super::varint::Cursor;
 use super::{CHUNK_SAMPLES_MAX, Codec, Column, ColumnMut, ColumnType, cut_short};
 use crate::error::{Error, Result};
@@ -75,8 +76,17 @@ fn value(number: i64, shift: u32) -> f64 {
     f64::from_bits((magnitude << shift & !SIGN) | (sign & SIGN))
 }
 
+per_processor! {
+    fn values_of(numbers: &[i64], shift: u32, out: &mut [f64]) = values_of_any;
+}
+
+#[inline(always)]
+fn values_of_any<const WIDE: bool>(numbers: &[i64], shift: u32, out: &mut [f64]) {
+    numbers.iter().zip(out).for_each(|(number, slot)| *slot = value(*number, shift));
+}
+
 /// Bits of a value, about.
-pub(super) fn cost(sample: &Sample<'_>) -> f64 {
+pub(super) fn cost(sample: &Sample) -> f64 {
     let shift = common_shift(sample.runs().flatten().copied());
     let mut bits = 0.0;
     for run in sample.runs() {
@@ -89,6 +99,13 @@ pub(super) fn cost(sample: &Sample<'_>) -> f64 {
         bits += f64::from(range).min(f64::from(differences) / (rows - 1.0).max(1.0)) * rows;
     }
     bits / sample.rows() as f64
+}
+
+/// Values as numbers in their order.
+#[cfg(feature = "pco")]
+pub(super) fn numbers_of(values: &[f64]) -> Vec<i64> {
+    let shift = common_shift(values.iter().copied());
+    values.iter().map(|value| number(*value, shift)).collect()
 }
 
 /// Appends the encoding.
@@ -107,6 +124,8 @@ fn decode(data: &[u8], rows: usize, wanted: &Range<usize>, out: &mut Vec<f64>) -
     }
     out.reserve(wanted.len());
     patched::decode_wanted(&mut cursor, rows, wanted, false, |block| {
-        out.extend(block.iter().map(|number| value(*number, shift)));
+        let at = out.len();
+        out.resize(at + block.len(), 0.0);
+        values_of(block, shift, &mut out[at..]);
     })
 }

@@ -46,10 +46,10 @@ impl Codec for Pco {
     }
 }
 
-#[cfg(feature = "pco")]
-pub(super) use imp::ROWS_MIN;
 use imp::decode;
 pub(super) use imp::encode;
+#[cfg(feature = "pco")]
+pub(super) use imp::{ROWS_MIN, predicted_bits};
 
 #[cfg(not(feature = "pco"))]
 mod imp {
@@ -70,7 +70,7 @@ mod imp {
     use pco::wrapped::{FileCompressor, FileDecompressor};
     use pco::{ChunkConfig, PagingSpec};
 
-    use super::super::decimal;
+    use super::super::{decimal, ordered};
     use crate::error::{Error, Result};
 
     /// Fewer rows are not worth the header.
@@ -93,6 +93,39 @@ mod imp {
             out.push(FORM_F64);
             compress(values, out);
         }
+    }
+
+    /// Bits of a value that the encoding should take at least, about: the entropy of how many bits the numbers, or their
+    /// differences, lie off their middle, and those bits.
+    pub(in super::super) fn predicted_bits(values: &[f64], digits: Option<u8>) -> f64 {
+        let exact = digits.and_then(|digits| decimal::exact_numbers(values, digits));
+        let mut numbers = exact.unwrap_or_else(|| ordered::numbers_of(values));
+        let mut least = f64::INFINITY;
+        for order in 0..=ORDER_MAX {
+            least = least.min(entropy(&numbers[order.min(numbers.len())..]));
+            for index in (order + 1..numbers.len()).rev() {
+                numbers[index] = numbers[index].wrapping_sub(numbers[index - 1]);
+            }
+        }
+        least
+    }
+
+    /// Most differences that are taken one after another.
+    const ORDER_MAX: usize = 2;
+
+    fn entropy(numbers: &[i64]) -> f64 {
+        let Some(&middle) = numbers.get(numbers.len() / 2) else { return 0.0 };
+        let mut counts = [0_u32; 65];
+        for number in numbers {
+            counts[decimal::width(number.wrapping_sub(middle)) as usize] += 1;
+        }
+        let rows = numbers.len() as f64;
+        let class = |(width, count): (usize, &u32)| {
+            let share = f64::from(*count) / rows;
+            // All numbers of a class have the same highest bit.
+            if *count == 0 { 0.0 } else { share * (width.saturating_sub(1) as f64 - share.log2()) }
+        };
+        counts.iter().enumerate().map(class).sum()
     }
 
     fn compress<T: Number>(numbers: &[T], out: &mut Vec<u8>) {

@@ -113,8 +113,8 @@ fn put_heads(heads: &[f64], effort: Effort, out: &mut Vec<u8>) {
     out.extend_from_slice(&data);
 }
 
-/// The heads, at most `most`.
-fn take_heads(cursor: &mut Cursor<'_>, most: usize) -> Result<Vec<f64>> {
+/// Appends the heads, at most `most`, and gives their count.
+fn take_heads(cursor: &mut Cursor<'_>, most: usize, out: &mut Vec<f64>) -> Result<usize> {
     let (Some(count), Some(codec), Some(len)) = (cursor.usize(), cursor.u8(), cursor.usize()) else {
         return Err(cut());
     };
@@ -122,10 +122,46 @@ fn take_heads(cursor: &mut Cursor<'_>, most: usize) -> Result<Vec<f64>> {
     if count > most {
         return Err(Error::corrupt(format!("{count} heads for {most} values")));
     }
-    let mut heads = Vec::with_capacity(count);
-    floats::decode_plain(codec, data, count, &mut heads)?;
-    Ok(heads)
+    floats::decode_plain(codec, data, count, out)?;
+    Ok(count)
 }
+
+/// Appends `rows` values that `fill` makes of the heads. Those are decoded behind them and do not stay. `fill` gets room
+/// for [`WINDOW`] further rows, and the heads with one zero before and [`WINDOW`] zeros behind them.
+fn with_heads<'a>(
+    cursor: &mut Cursor<'a>,
+    rows: usize,
+    out: &mut Vec<f64>,
+    fill: impl FnOnce(&mut Cursor<'a>, &mut [f64], &[f64]) -> Result<()>,
+) -> Result<()> {
+    let start = out.len();
+    let heads_at = start + rows + WINDOW;
+    out.resize(heads_at + 1, 0.0);
+    let heads = take_heads(cursor, rows, out)?;
+    out.resize(heads_at + 1 + heads + WINDOW, 0.0);
+    let (room, heads) = out[start..].split_at_mut(rows + WINDOW);
+    fill(cursor, room, heads)?;
+    out.truncate(start + rows);
+    Ok(())
+}
+
+/// Values that are looked at together; a power of two above eight.
+const WINDOW: usize = 16;
+
+/// For each byte and each of its bits how many bits up to and with that one are set.
+static RANKS: [[u8; 8]; 256] = {
+    let mut ranks = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            ranks[byte][bit] = (byte & ((2 << bit) - 1)).count_ones() as u8;
+            bit += 1;
+        }
+        byte += 1;
+    }
+    ranks
+};
 
 fn same(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits()
@@ -138,21 +174,30 @@ fn encode_runs(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
 }
 
 fn decode_runs(cursor: &mut Cursor<'_>, rows: usize, out: &mut Vec<f64>) -> Result<()> {
-    let heads = take_heads(cursor, rows)?;
-    let end = out.len() + rows;
-    let mut next = heads.iter();
-    let mut fits = true;
-    out.reserve(rows);
-    patched::decode_each(cursor, heads.len(), |lengths| {
-        for (length, head) in lengths.iter().zip(next.by_ref()) {
-            match usize::try_from(*length) {
-                Ok(length) if length < end - out.len() => out.resize(out.len() + length + 1, *head),
-                _ => fits = false,
+    with_heads(cursor, rows, out, |cursor, room, heads| {
+        let (mut at, mut fits) = (0, true);
+        let mut next = heads[1..].iter();
+        patched::decode_each(cursor, heads.len() - 1 - WINDOW, |lengths| {
+            for (length, head) in lengths.iter().zip(next.by_ref()) {
+                // Less one; negative ones wrap to lengths that do not fit either.
+                let length = length.cast_unsigned() as usize;
+                if length >= rows - at {
+                    return fits = false;
+                }
+                // Most runs are short: what is too much is overwritten by the next run.
+                room[at..at + SHORT_RUN].fill(*head);
+                if length >= SHORT_RUN {
+                    room[at + SHORT_RUN..=at + length].fill(*head);
+                }
+                at += length + 1;
             }
-        }
-    })?;
-    if fits && out.len() == end { Ok(()) } else { Err(Error::corrupt("runs do not add up to the rows of the chunk")) }
+        })?;
+        if fits && at == rows { Ok(()) } else { Err(Error::corrupt("runs do not add up to the rows of the chunk")) }
+    })
 }
+
+/// Rows that every run is written with at once, at most [`WINDOW`].
+const SHORT_RUN: usize = 8;
 
 fn encode_changes(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     let mut before = 0.0;
@@ -176,60 +221,56 @@ fn put_chosen(values: &[f64], chosen: &[bool], effort: Effort, out: &mut Vec<u8>
 }
 
 fn decode_changes(cursor: &mut Cursor<'_>, rows: usize, out: &mut Vec<f64>) -> Result<()> {
-    let heads = take_heads(cursor, rows)?;
-    let bits = take_bits(cursor, rows, heads.len())?;
-    // Padded so that the place of the newest head stays in range; bit counts were checked above.
-    let mut padded = [0.0; CHUNK_SAMPLES_MAX + 1];
-    padded[1..=heads.len()].copy_from_slice(&heads);
-    let mut newest = 0;
-    out.extend((0..rows).map(|row| {
-        newest += usize::from(bits[row / 8] >> (row % 8) & 1);
-        padded[newest]
-    }));
-    Ok(())
+    with_heads(cursor, rows, out, |cursor, room, heads| {
+        // The value before the first row is the zero before the heads.
+        by_bits(cursor, rows, room, heads, |byte, window, out| {
+            let ranks = &RANKS[usize::from(byte)];
+            for (slot, rank) in out.iter_mut().zip(ranks) {
+                *slot = window[usize::from(*rank) % WINDOW];
+            }
+        })
+    })
 }
 
-/// The bits of `rows` rows, `ones` of which are set.
-fn take_bits<'a>(cursor: &mut Cursor<'a>, rows: usize, ones: usize) -> Result<&'a [u8]> {
+/// Takes a bit for each row and hands them on, eight at a time, with the room of those rows, and with the heads from the
+/// newest one before those rows on. Heads have to be as many as bits that are set.
+fn by_bits(
+    cursor: &mut Cursor<'_>,
+    rows: usize,
+    room: &mut [f64],
+    heads: &[f64],
+    mut each: impl FnMut(u8, &[f64; WINDOW], &mut [f64; 8]),
+) -> Result<()> {
     let bits = cursor.take(rows.div_ceil(8)).ok_or_else(cut)?;
-    let padding = if rows.is_multiple_of(8) { 0 } else { bits[rows / 8] >> (rows % 8) };
-    if padding != 0 || bits.iter().map(|byte| byte.count_ones() as usize).sum::<usize>() != ones {
-        return Err(Error::corrupt("bits of a chunk do not match its heads"));
+    let damaged = || Error::corrupt("bits of a chunk do not match its heads");
+    let mut newest = 0;
+    for (byte, out) in bits.iter().zip(room.as_chunks_mut::<8>().0) {
+        let window = heads.get(newest..).and_then(<[f64]>::first_chunk).ok_or_else(damaged)?;
+        each(*byte, window, out);
+        newest += usize::from(RANKS[usize::from(*byte)][7]);
     }
-    Ok(bits)
+    let padding = if rows.is_multiple_of(8) { 0 } else { bits[rows / 8] >> (rows % 8) };
+    if padding == 0 && newest == heads.len() - 1 - WINDOW { Ok(()) } else { Err(damaged()) }
 }
 
 fn encode_mode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
-    let mode = most_frequent(values);
+    let mode = floats::frequent(values);
     put_value(mode, out);
     let others: Vec<_> = values.iter().map(|value| !same(*value, mode)).collect();
     put_chosen(values, &others, effort, out);
 }
 
-/// The value that comes most often; among equals the one with the smallest bits.
-fn most_frequent(values: &[f64]) -> f64 {
-    let mut bits: Vec<_> = values.iter().map(|value| value.to_bits()).collect();
-    bits.sort_unstable();
-    let runs = bits.chunk_by(|a, b| a == b);
-    let longest = runs.max_by_key(|run| (run.len(), std::cmp::Reverse(run[0])));
-    longest.map_or(0.0, |run| f64::from_bits(run[0]))
-}
-
 fn decode_mode(cursor: &mut Cursor<'_>, rows: usize, out: &mut Vec<f64>) -> Result<()> {
     let mode = take_value(cursor)?;
-    let heads = take_heads(cursor, rows)?;
-    let bits = take_bits(cursor, rows, heads.len())?;
-    // Padded so that the place of the next head stays in range; bit counts were checked above.
-    let mut padded = [0.0; CHUNK_SAMPLES_MAX + 1];
-    padded[..heads.len()].copy_from_slice(&heads);
-    let mut next = 0;
-    out.extend((0..rows).map(|row| {
-        let is_head = bits[row / 8] >> (row % 8) & 1 == 1;
-        let value = if is_head { padded[next] } else { mode };
-        next += usize::from(is_head);
-        value
-    }));
-    Ok(())
+    with_heads(cursor, rows, out, |cursor, room, heads| {
+        by_bits(cursor, rows, room, heads, |byte, window, out| {
+            let ranks = &RANKS[usize::from(byte)];
+            for (bit, (slot, rank)) in out.iter_mut().zip(ranks).enumerate() {
+                let head = window[usize::from(*rank) % WINDOW];
+                *slot = if byte >> bit & 1 == 1 { head } else { mode };
+            }
+        })
+    })
 }
 
 fn encode_dictionary(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
@@ -242,17 +283,20 @@ fn encode_dictionary(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
 }
 
 fn decode_dictionary(cursor: &mut Cursor<'_>, rows: usize, out: &mut Vec<f64>) -> Result<()> {
-    let heads = take_heads(cursor, rows)?;
-    let mut fits = true;
-    out.reserve(rows);
-    patched::decode_each(cursor, rows, |places| {
-        out.extend(places.iter().map(|place| {
-            let head = usize::try_from(*place).ok().and_then(|place| heads.get(place));
-            fits &= head.is_some();
-            head.copied().unwrap_or(0.0)
-        }));
-    })?;
-    if fits { Ok(()) } else { Err(Error::corrupt("a place outside of the dictionary of a chunk")) }
+    with_heads(cursor, rows, out, |cursor, room, heads| {
+        let heads = &heads[1..heads.len() - WINDOW];
+        let (mut left, mut fits) = (room, true);
+        patched::decode_each(cursor, rows, |places| {
+            let (these, others) = std::mem::take(&mut left).split_at_mut(places.len());
+            left = others;
+            for (slot, place) in these.iter_mut().zip(places) {
+                // Negative ones wrap to places that no dictionary has.
+                let Some(head) = heads.get(place.cast_unsigned() as usize) else { return fits = false };
+                *slot = *head;
+            }
+        })?;
+        if fits { Ok(()) } else { Err(Error::corrupt("a place outside of the dictionary of a chunk")) }
+    })
 }
 
 #[cold]

@@ -13,12 +13,19 @@
 //!   numbers     width bits each distance to the base, 0 for exceptions; least significant bit first, padded with
 //!                               zeros to a byte
 //! ~~~
-//! The order is chosen by how far the numbers of a few miniblocks spread, width and base of a miniblock by exact size
-//! (patched frame of reference: Zukowski et al., ICDE 2006). Encoding sorts some miniblocks: O(n log 128).
+//! The order is chosen by how far the numbers of a few miniblocks spread, or by what they would take, width and base of
+//! a miniblock by size (patched frame of reference: Zukowski et al., ICDE 2006). Encoding is O(n).
+
+mod plan;
+mod unpack;
 
 use std::ops::Range;
 
+use plan::{Plan, bits, plan};
+use unpack::{LOAD, accumulate, unpack};
+
 use super::floats::Effort;
+use super::processor::per_processor;
 use super::varint::{Cursor, len_u64, put_i64, put_u64, zigzag};
 use super::{CHUNK_SAMPLES_MAX, Codec, Column, ColumnMut, ColumnType, cut_short};
 use crate::error::{Error, Result};
@@ -33,12 +40,6 @@ const EXCEPTIONS: u8 = 0x80;
 
 /// Miniblocks that the order is chosen by.
 const TRIED_MINIBLOCKS: usize = 2;
-
-/// At most one in so many rows of a miniblock is an exception.
-const EXCEPTION_SHARE: usize = 4;
-
-/// With fewer than one in so many rows in the lower quarter of a miniblock's range, those rows may be exceptions.
-const LOW_SHARE: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Patched;
@@ -99,8 +100,8 @@ pub(super) fn encode(rows: &[i64], effort: Effort, out: &mut Vec<u8>) {
     numbers[..order].iter().for_each(|head| put_i64(out, *head));
     let mut base_before = 0;
     for block in numbers[order..].chunks(MINIBLOCK) {
-        let plan = Plan::of(block, effort);
-        plan.put(block, base_before, out);
+        let plan = plan(block);
+        put_miniblock(block, &plan, base_before, out);
         base_before = plan.base;
     }
 }
@@ -139,8 +140,9 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// Leaves the first number and replaces each other one by its difference to the one before.
 fn difference(rows: &mut [i64]) {
-    for index in (1..rows.len()).rev() {
-        rows[index] = rows[index].wrapping_sub(rows[index - 1]);
+    let mut before = 0_i64;
+    for row in rows {
+        (before, *row) = (*row, row.wrapping_sub(before));
     }
 }
 
@@ -148,118 +150,88 @@ fn difference(rows: &mut [i64]) {
 fn choose_order(numbers: &[i64], effort: Effort) -> usize {
     let blocks = numbers.len().div_ceil(MINIBLOCK).max(1);
     let tried = blocks.min(TRIED_MINIBLOCKS);
+    let mut samples = [[[0; MINIBLOCK]; ORDER_MAX + 1]; TRIED_MINIBLOCKS];
+    let block = |at: usize| at * blocks / tried;
+    let rows = |at: usize| MINIBLOCK.min(numbers.len() - block(at) * MINIBLOCK);
     let mut bits = [0; ORDER_MAX + 1];
-    for block in (0..tried).map(|at| at * blocks / tried) {
-        let start = block * MINIBLOCK;
-        let rows = MINIBLOCK.min(numbers.len() - start);
-        let mut sample = [0; MINIBLOCK];
-        let sample = &mut sample[..rows];
-        sample.copy_from_slice(&numbers[start..start + rows]);
-        for (order, bits) in bits.iter_mut().enumerate() {
-            if order > 0 {
-                difference(&mut sample[(order - 1).min(rows)..]);
+    for (at, orders) in samples.iter_mut().enumerate().take(tried) {
+        let rows = rows(at);
+        orders[0][..rows].copy_from_slice(&numbers[block(at) * MINIBLOCK..][..rows]);
+        for order in 0..=ORDER_MAX {
+            let start = order.min(rows);
+            bits[order] += head_bits(&orders[order][..start]) + spread_bits(&orders[order][start..rows]);
+            if at == 0 && start < rows {
+                // The first base is stored whole.
+                bits[order] += head_bits(&orders[order][start..=start]);
             }
-            let (heads, rest) = sample.split_at(order.min(rows));
-            *bits += heads.iter().map(|head| 8 * len_u64(zigzag(*head))).sum::<usize>();
-            *bits += match effort {
-                Effort::Fast => spread_bits(rest),
-                _ => {
-                    let plan = Plan::of(rest, effort);
-                    // Later miniblocks store the step from the base before, which is small.
-                    let base = if block == 0 { len_u64(zigzag(plan.base)) } else { 1 };
-                    8 * (plan.bytes + base)
-                }
-            };
+            if order < ORDER_MAX {
+                orders[order + 1] = orders[order];
+                difference(&mut orders[order + 1][start..rows]);
+            }
         }
     }
-    (0..=ORDER_MAX.min(numbers.len())).min_by_key(|order| bits[*order]).unwrap_or(0)
+    let orders = 0..=ORDER_MAX.min(numbers.len());
+    let least = orders.clone().map(|order| bits[order]).min().unwrap_or(0);
+    let spread = bits;
+    let near = |order: &usize| effort != Effort::Fast && spread[*order] <= least + least / SPREAD_DOUBT;
+    if orders.clone().filter(near).count() > 1 {
+        // What spreads alike is planned.
+        for order in orders.clone() {
+            if !near(&order) {
+                bits[order] = usize::MAX;
+                continue;
+            }
+            let cost = |(at, samples): (usize, &[[i64; MINIBLOCK]; ORDER_MAX + 1])| {
+                let (heads, rest) = samples[order][..rows(at)].split_at(order.min(rows(at)));
+                let plan = plan(rest);
+                // Later miniblocks store the step from the base before, which is small.
+                let base = if block(at) == 0 { len_u64(zigzag(plan.base)) } else { 1 };
+                head_bits(heads) + 8 * (plan.bytes + base)
+            };
+            bits[order] = samples.iter().enumerate().take(tried).map(cost).sum();
+        }
+    }
+    orders.min_by_key(|order| bits[*order]).unwrap_or(0)
 }
 
-/// Bits of the distances of all numbers to the one in the middle of the block, about what packing takes.
-fn spread_bits(block: &[i64]) -> usize {
+/// Orders whose numbers spread by up to one in so many bits more than the least are looked at more closely.
+const SPREAD_DOUBT: usize = 8;
+
+fn head_bits(heads: &[i64]) -> usize {
+    heads.iter().map(|head| 8 * len_u64(zigzag(*head))).sum()
+}
+
+per_processor! {
+    /// Bits of the distances of all numbers to the one in the middle of the block, about what packing takes.
+    fn spread_bits(block: &[i64]) -> usize = spread_bits_any;
+}
+
+#[inline(always)]
+fn spread_bits_any<const WIDE: bool>(block: &[i64]) -> usize {
     let Some(&middle) = block.get(block.len() / 2) else { return 0 };
     block.iter().map(|row| bits(zigzag(row.wrapping_sub(middle))) as usize).sum()
 }
 
-/// How a miniblock is packed.
-struct Plan {
-    base: i64,
-    width: u32,
-    exceptions: usize,
-    /// Bytes of all but tag and base.
-    bytes: usize,
-}
-
-impl Plan {
-    /// The smallest that has exceptions on one side, or where the numbers below may be exceptions as well, on both.
-    fn of(block: &[i64], effort: Effort) -> Self {
-        let least = block.iter().copied().min().unwrap_or(0);
-        let most = block.iter().copied().max().unwrap_or(0);
-        let mut plan = Self { base: least, width: bits(distance(most, least)), exceptions: 0, bytes: 0 };
-        plan.bytes = packed_len(block.len(), plan.width);
-        if plan.width == 0 {
-            return plan;
+/// Appends a miniblock.
+fn put_miniblock(block: &[i64], plan: &Plan, base_before: i64, out: &mut Vec<u8>) {
+    let mut distances = [0; MINIBLOCK];
+    let distances = &mut distances[..block.len()];
+    distances.iter_mut().zip(block).for_each(|(slot, row)| *slot = distance(*row, plan.base));
+    // Below the base, distances wrap to more bits than any that is packed.
+    let is_exception = |distance: &u64| plan.width < 64 && *distance >> plan.width != 0;
+    let exceptions = distances.iter().filter(|distance| is_exception(distance)).count();
+    let flag = if exceptions > 0 { EXCEPTIONS } else { 0 };
+    out.push(flag | plan.width as u8);
+    put_i64(out, plan.base.wrapping_sub(base_before));
+    if exceptions > 0 {
+        out.push(exceptions as u8);
+        out.extend((0..block.len()).filter(|row| is_exception(&distances[*row])).map(|row| row as u8));
+        for distance in distances.iter_mut().filter(|distance| is_exception(distance)) {
+            put_i64(out, distance.cast_signed());
+            *distance = 0;
         }
-        let wider = |width: u32| block.iter().filter(|row| distance(**row, least) >> width != 0).count();
-        let quarter = plan.width.saturating_sub(2);
-        if effort != Effort::Fast || (block.len() - wider(quarter)) * LOW_SHARE < block.len() {
-            return Self::of_sorted(block);
-        }
-        for width in (0..plan.width).rev() {
-            let exceptions = wider(width);
-            if exceptions * EXCEPTION_SHARE > block.len() {
-                break;
-            }
-            let patches = exceptions * (1 + (plan.width as usize + 1).div_ceil(7));
-            let bytes = packed_len(block.len(), width) + 1 + patches;
-            if bytes < plan.bytes {
-                plan = Self { width, exceptions, bytes, ..plan };
-            }
-        }
-        plan
     }
-
-    /// The smallest of all: for each width, the base that leaves the fewest exceptions.
-    fn of_sorted(block: &[i64]) -> Self {
-        let mut sorted = [0; MINIBLOCK];
-        let sorted = &mut sorted[..block.len()];
-        sorted.copy_from_slice(block);
-        sorted.sort_unstable();
-        let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
-        let mut width = bits(distance(most, least));
-        let mut best = Self { base: least, width, exceptions: 0, bytes: packed_len(sorted.len(), width) };
-        while width > 0 {
-            let Some((from, to)) = fullest_window(sorted, width - 1) else { break };
-            let exceptions = sorted.len() - (to - from);
-            width = bits(distance(sorted[to - 1], sorted[from]));
-            let base = sorted[from];
-            let outside = sorted[..from].iter().chain(&sorted[to..]);
-            let patches: usize = outside.map(|row| 1 + len_u64(zigzag(row.wrapping_sub(base)))).sum();
-            let bytes = packed_len(sorted.len(), width) + 1 + patches;
-            if bytes < best.bytes {
-                best = Self { base, width, exceptions, bytes };
-            }
-        }
-        best
-    }
-
-    fn put(&self, block: &[i64], base_before: i64, out: &mut Vec<u8>) {
-        let flag = if self.exceptions > 0 { EXCEPTIONS } else { 0 };
-        out.push(flag | self.width as u8);
-        put_i64(out, self.base.wrapping_sub(base_before));
-        let mut distances = [0; MINIBLOCK];
-        let distances = &mut distances[..block.len()];
-        distances.iter_mut().zip(block).for_each(|(slot, row)| *slot = distance(*row, self.base));
-        if self.exceptions > 0 {
-            // Below the base, distances wrap to more bits than any that is packed.
-            let exceptions = || (0..block.len()).filter(|row| bits(distance(block[*row], self.base)) > self.width);
-            out.push(self.exceptions as u8);
-            out.extend(exceptions().map(|row| row as u8));
-            exceptions().for_each(|row| put_i64(out, block[row].wrapping_sub(self.base)));
-            exceptions().for_each(|row| distances[row] = 0);
-        }
-        pack(distances, self.width, out);
-    }
+    pack(distances, plan.width, out);
 }
 
 /// Appends numbers of at most `width` bits.
@@ -289,28 +261,8 @@ fn distance(high: i64, low: i64) -> u64 {
     high.wrapping_sub(low).cast_unsigned()
 }
 
-fn bits(number: u64) -> u32 {
-    64 - number.leading_zeros()
-}
-
 fn packed_len(rows: usize, width: u32) -> usize {
     (rows * width as usize).div_ceil(8)
-}
-
-/// The longest part of sorted numbers whose distances take at most `width` (below 64) bits, if it leaves few enough out.
-fn fullest_window(sorted: &[i64], width: u32) -> Option<(usize, usize)> {
-    let span = (1_u64 << width) - 1;
-    let fits = |from: usize, to: usize| distance(sorted[to - 1], sorted[from]) <= span;
-    let most_left_out = sorted.len() / EXCEPTION_SHARE;
-    let mut len = sorted.len() - most_left_out;
-    let mut best = None;
-    for from in 0..=most_left_out {
-        while from + len <= sorted.len() && fits(from, from + len) {
-            best = Some((from, from + len));
-            len += 1;
-        }
-    }
-    best
 }
 
 /// Hands the decoded rows, at most [`MINIBLOCK`] at a time, to `each`; the cursor then stands behind the encoding.
@@ -388,10 +340,10 @@ fn decode_undivided(
         base = take_miniblock(cursor, count, base, &mut block)?;
         let rows = &mut block[..count];
         if order == 2 {
-            accumulate(&mut sums[1], rows);
+            sums[1] = accumulate(sums[1], rows);
         }
         if order > 0 {
-            accumulate(&mut sums[0], rows);
+            sums[0] = accumulate(sums[0], rows);
         }
         each(rows);
         left -= count;
@@ -418,17 +370,6 @@ fn decode_linear(
         left -= count;
     }
     Ok(())
-}
-
-/// Replaces differences by the numbers, going on from `last`.
-#[inline(always)]
-fn accumulate(last: &mut i64, rows: &mut [i64]) {
-    let mut sum = *last;
-    for row in rows {
-        sum = sum.wrapping_add(*row);
-        *row = sum;
-    }
-    *last = sum;
 }
 
 /// Decodes one miniblock and gives its base.
@@ -471,48 +412,6 @@ fn take_miniblock(
         block[usize::from(*row)] = base.wrapping_add(distances.i64().ok_or_else(cut)?);
     }
     Ok(base)
-}
-
-/// Bytes that one load of a number reads.
-const LOAD: usize = 16;
-
-/// Unpacks 128 numbers; `data` has [`LOAD`] bytes behind them.
-fn unpack(data: &[u8], width: u8, base: i64, out: &mut [i64; MINIBLOCK]) {
-    macro_rules! by_width {
-        ($($width:literal)*) => {
-            match width {
-                0 => out.fill(base),
-                $($width => unpack_narrow::<$width>(data, base, out),)*
-                _ => unpack_wide(data, usize::from(width), base, out),
-            }
-        };
-    }
-    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38
-        39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57);
-}
-
-/// Eight numbers take `WIDTH` bytes; each is one load of eight bytes, shifted by a constant.
-fn unpack_narrow<const WIDTH: usize>(data: &[u8], base: i64, out: &mut [i64; MINIBLOCK]) {
-    let mask = u64::MAX >> (64 - WIDTH);
-    let data = &data[..MINIBLOCK / 8 * WIDTH + 8];
-    for (group, out) in out.chunks_exact_mut(8).enumerate() {
-        let bytes = &data[group * WIDTH..group * WIDTH + WIDTH + 8];
-        for (index, slot) in out.iter_mut().enumerate() {
-            let bit = index * WIDTH;
-            let load = bytes[bit / 8..bit / 8 + 8].try_into().expect("the slice has 8 bytes");
-            *slot = base.wrapping_add((u64::from_le_bytes(load) >> (bit % 8) & mask).cast_signed());
-        }
-    }
-}
-
-/// For widths whose numbers may lie in nine bytes.
-fn unpack_wide(data: &[u8], width: usize, base: i64, out: &mut [i64; MINIBLOCK]) {
-    let mask = u64::MAX >> (64 - width);
-    for (index, slot) in out.iter_mut().enumerate() {
-        let bit = index * width;
-        let load = data[bit / 8..bit / 8 + LOAD].try_into().expect("the slice has 16 bytes");
-        *slot = base.wrapping_add(((u128::from_le_bytes(load) >> (bit % 8)) as u64 & mask).cast_signed());
-    }
 }
 
 #[cold]
